@@ -1,0 +1,98 @@
+//! The door: flags, environment, files, standard streams. One file a subcommand.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::disallowed_macros,
+    reason = "the door is where the program meets the environment, files and standard streams"
+)]
+
+mod artefact;
+mod check;
+mod configuration;
+mod golden;
+mod json;
+mod render;
+mod report;
+mod source;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Compiles Calico policy for one host into iptables chains and IP sets.
+#[derive(Parser)]
+#[command(name = "felix-rs", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Render(render::Arguments),
+    Check(check::Arguments),
+}
+
+/// How a command ended; the numbers are part of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// 0: nothing wrong, nothing different.
+    Clean,
+    /// 1: a difference, or a diagnostic of severity error.
+    Found,
+}
+
+/// What stopped a command before it could answer: exit code 2.
+#[derive(Debug)]
+enum Failure {
+    /// The arguments don't go together; what to do.
+    Usage(String),
+    /// What was asked for can't be made of what was given.
+    Refused(String),
+    /// A file named by an argument, or a standard stream.
+    Io { what: String, error: io::Error },
+}
+
+/// Runs the command line that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Render(arguments) => render::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+    };
+    match outcome {
+        Ok(Outcome::Clean) => ExitCode::SUCCESS,
+        Ok(Outcome::Found) => ExitCode::from(1),
+        Err(failure) => {
+            // Nobody may be listening any more; the exit code still tells.
+            let _ = writeln!(io::stderr(), "error: {failure}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Writes the artefact. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Io { what: "standard output".to_owned(), error })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Says something to whoever watches; nothing depends on it being heard.
+fn say(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Usage(problem) | Self::Refused(problem) => f.write_str(problem),
+            Self::Io { what, error } => write!(f, "{what}: {error}"),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `felix-rs render`: the dry run. Prints the plan that `run` would carry out on a kernel that has nothing of ours.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::artefact::Selection;
+use super::{Failure, Outcome, artefact, configuration, golden, json, report, source};
+use crate::Pipeline;
+use crate::model::{Diagnostic, IpVersion};
+
+/// Print what one host would be programmed with: IP sets first, then tables, in the order of applying.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Where the manifests are: a file, a directory, or `-` for standard input
+    #[arg(long, value_name = "PATH|-", required = true)]
+    datastore: Vec<String>,
+    /// The host to compile for; may be left out where the manifests name one node
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// Only these parts; may be repeated [default: all]
+    #[arg(long = "table", value_enum, value_name = "PART")]
+    tables: Vec<Part>,
+    /// Only this family
+    #[arg(long, value_enum, default_value = "both")]
+    ip_version: Family,
+    /// Text for `ipset restore` and `iptables-restore --noflush`, or JSON with the reason of every rule
+    #[arg(long, value_enum, default_value = "text", conflicts_with = "golden")]
+    format: Format,
+    /// Felix's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A parameter, as in `--set LogPrefix=drop`; may be repeated, and beats every other source
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Compare with an earlier run, a file a part and family; a difference is printed and exits 1
+    #[arg(long, value_name = "DIR")]
+    golden: Option<PathBuf>,
+    /// Rewrite the files of --golden instead
+    #[arg(long, requires = "golden")]
+    update: bool,
+}
+
+/// What a plan is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Part {
+    Ipset,
+    Raw,
+    Mangle,
+    Nat,
+    Filter,
+    Routes,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Family {
+    #[value(name = "4")]
+    V4,
+    #[value(name = "6")]
+    V6,
+    Both,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let events = source::read(&arguments.datastore);
+    let host = source::host(arguments.host.as_deref(), &events)?;
+    let given = configuration::given(arguments.config.as_deref(), &arguments.set)?;
+    let mut pipeline = Pipeline::new(host.into(), given.sources);
+    for event in events {
+        pipeline.take(&event);
+    }
+    let desired = pipeline.desired().map(|desired| desired.restricted_to(&arguments.ip_version.versions()));
+    let mut diagnostics: Vec<Diagnostic> = given.problems.iter().map(Diagnostic::from).collect();
+    diagnostics.extend(pipeline.diagnostics());
+    super::say(&report::for_stderr(&diagnostics));
+    let desired = desired.map_err(|error| Failure::Refused(error.to_string()))?;
+    let selection = arguments.selection();
+    let outcome = match (&arguments.golden, arguments.format) {
+        (Some(directory), _) => {
+            golden::compare(directory, &selection, &artefact::of(&desired), arguments.update)?
+        }
+        (None, Format::Text) => {
+            super::print(&artefact::text(&selection, &artefact::of(&desired)))?;
+            Outcome::Clean
+        }
+        (None, Format::Json) => {
+            super::print(&json::desired(&desired, &selection))?;
+            Outcome::Clean
+        }
+    };
+    Ok(if report::has_errors(&diagnostics) { Outcome::Found } else { outcome })
+}
+
+impl Arguments {
+    fn selection(&self) -> Selection {
+        let all = [Part::Ipset, Part::Raw, Part::Mangle, Part::Nat, Part::Filter, Part::Routes];
+        let parts = if self.tables.is_empty() { all.to_vec() } else { self.tables.clone() };
+        Selection { parts, versions: self.ip_version.versions() }
+    }
+}
+
+impl Family {
+    fn versions(self) -> Vec<IpVersion> {
+        match self {
+            Self::V4 => vec![IpVersion::V4],
+            Self::V6 => vec![IpVersion::V6],
+            Self::Both => vec![IpVersion::V4, IpVersion::V6],
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Which datastore a command reads.
+
+use std::path::PathBuf;
+
+use super::Failure;
+use crate::datastore::Event;
+use crate::datastore::yaml::{self, Location};
+use crate::model;
+
+/// What `location`s say, to the end.
+pub(super) fn read(locations: &[String]) -> Vec<Event> {
+    let locations: Vec<Location> = locations.iter().map(|path| Location::from(PathBuf::from(path))).collect();
+    yaml::read(&locations)
+}
+
+/// The host to compile for: as asked, or the only one that the manifests name.
+pub(super) fn host(asked: Option<&str>, events: &[Event]) -> Result<String, Failure> {
+    if let Some(host) = asked {
+        return Ok(host.to_owned());
+    }
+    let nodes = model::node_names(events);
+    let mut names = nodes.iter();
+    match (names.next(), names.next()) {
+        (Some(only), None) => Ok(only.to_string()),
+        (None, _) => Err(Failure::Usage(
+            "the manifests name no node\nhelp: say which host to compile for with --host NAME".to_owned(),
+        )),
+        (Some(_), Some(_)) => {
+            let names: Vec<&str> = nodes.iter().map(|name| &**name).collect();
+            Err(Failure::Usage(format!(
+                "the manifests name {} nodes\nhelp: choose one with --host: {}",
+                names.len(),
+                names.join(", ")
+            )))
+        }
+    }
+}

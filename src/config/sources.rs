@@ -1,0 +1,495 @@
+//! Which source says what, and who wins (reference §11.1).
+
+use super::Config;
+use super::draft::Draft;
+use super::file;
+use super::parameter::{Parameter, Scope, left_out};
+use super::parameters::PARAMETERS;
+use super::problem::{ConfigProblem, ProblemKind, Severity};
+use super::value::Refusal;
+
+/// Where settings come from, strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SourceKind {
+    /// The command line.
+    Flag,
+    Environment,
+    /// `felix.cfg`
+    File,
+    /// The datastore, for this host: `node.<name>` and the Node itself.
+    Host,
+    /// The datastore, for hosts that a selector selects.
+    Selector,
+    /// The datastore, for all hosts.
+    Global,
+}
+
+/// Settings of one origin. Of two for the same parameter, the later wins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub kind: SourceKind,
+    /// For people: `--set`, `environment`, the file's name, `FelixConfiguration default`.
+    pub name: String,
+    pub settings: Vec<Setting>,
+}
+
+/// A parameter as somebody wrote it, nothing checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    pub name: String,
+    pub value: String,
+    /// For people: `--set`, `FELIX_LOGPREFIX`, `felix.cfg:12`, `a.yaml:3:5`.
+    pub origin: String,
+}
+
+/// All sources put together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    pub config: Config,
+    /// One for each row of the table, in its order.
+    pub values: Vec<Chosen>,
+    /// Those of names first, strongest source first; then those of values, in the table's order.
+    pub problems: Vec<ConfigProblem>,
+}
+
+/// What a parameter is set to, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// As the table spells it.
+    pub name: &'static str,
+    /// In canonical form; no text for "unset".
+    pub value: String,
+    /// None: by default.
+    pub origin: Option<String>,
+}
+
+impl Source {
+    /// The command line's `Name=value`, and those that are not of this form.
+    pub fn flags<'a>(texts: impl IntoIterator<Item = &'a str>) -> (Self, Vec<ConfigProblem>) {
+        const NAME: &str = "--set";
+        let (settings, problems) = file::settings(texts.into_iter().map(|text| (text, NAME.to_owned())));
+        (Self { kind: SourceKind::Flag, name: NAME.to_owned(), settings }, problems)
+    }
+
+    /// The variables whose names begin with `FELIX_`, in any case.
+    pub fn environment(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut settings: Vec<_> = variables
+            .into_iter()
+            .filter_map(|(variable, value)| {
+                let (prefix, name) = variable.split_at_checked("felix_".len())?;
+                let ours = prefix.eq_ignore_ascii_case("felix_") && !name.is_empty();
+                ours.then(|| Setting { name: name.to_owned(), value, origin: variable.clone() })
+            })
+            .collect();
+        // The system's order is arbitrary, and one name may be there in two cases.
+        settings.sort_by(|a, b| a.origin.cmp(&b.origin));
+        Self { kind: SourceKind::Environment, name: "environment".to_owned(), settings }
+    }
+}
+
+impl Config {
+    /// Puts sources together. For each parameter the strongest setting holds; within a kind, the later.
+    /// Where that setting is wrong, the default holds, not a weaker source.
+    pub fn resolve(sources: &[Source]) -> Resolved {
+        let mut problems = Vec::new();
+        let claims = claims(sources, &mut problems);
+        let mut draft = Draft::default();
+        let values = PARAMETERS
+            .iter()
+            .map(|parameter| settle(parameter, &claims, &mut draft, &mut problems))
+            .collect();
+        Resolved { config: draft.finish(), values, problems }
+    }
+}
+
+impl Resolved {
+    /// What the parameter of this name (in any case) is set to.
+    pub fn value(&self, name: &str) -> Option<&Chosen> {
+        self.values.iter().find(|chosen| chosen.name.eq_ignore_ascii_case(name))
+    }
+}
+
+/// A setting that takes part in the choice.
+struct Claim<'a> {
+    parameter: &'static Parameter,
+    setting: &'a Setting,
+}
+
+/// What takes part, strongest first; the rest is a problem.
+fn claims<'a>(sources: &'a [Source], problems: &mut Vec<ConfigProblem>) -> Vec<Claim<'a>> {
+    let mut claims = Vec::new();
+    for source in strongest_first(sources) {
+        problems.extend(source.settings.iter().filter_map(|setting| notice(source.kind, setting)));
+        let latest_first = source.settings.iter().rev();
+        claims.extend(latest_first.filter_map(|setting| claim(source.kind, setting)));
+    }
+    claims
+}
+
+fn strongest_first(sources: &[Source]) -> Vec<&Source> {
+    let mut ordered: Vec<_> = sources.iter().rev().collect();
+    ordered.sort_by_key(|source| source.kind);
+    ordered
+}
+
+/// None where nobody listens: an unknown name, no text, a local parameter in the datastore.
+fn claim(kind: SourceKind, setting: &Setting) -> Option<Claim<'_>> {
+    let parameter = Parameter::named(&setting.name).filter(|parameter| may_set(kind, parameter))?;
+    (!setting.value.is_empty()).then_some(Claim { parameter, setting })
+}
+
+fn may_set(kind: SourceKind, parameter: &Parameter) -> bool {
+    match (parameter.scope, kind) {
+        (Scope::Anywhere, _) => true,
+        (Scope::Local, SourceKind::Flag | SourceKind::Environment | SourceKind::File) => true,
+        (Scope::Local, SourceKind::Host | SourceKind::Selector | SourceKind::Global) => false,
+    }
+}
+
+/// What is worth saying about a setting whatever its value.
+fn notice(kind: SourceKind, setting: &Setting) -> Option<ConfigProblem> {
+    let Some(parameter) = Parameter::named(&setting.name) else {
+        return Some(unknown(kind, setting));
+    };
+    if setting.value.is_empty() {
+        return None;
+    }
+    let problem = if !may_set(kind, parameter) {
+        ProblemKind::LocalOnly
+    } else if !parameter.is_honoured() && is_chosen(kind, parameter) {
+        ProblemKind::Unused
+    } else {
+        return None;
+    };
+    Some(problem_with(setting, parameter.name, Severity::Note, problem))
+}
+
+/// Whether a person is likely to have set it: images set many variables, and other components write to the
+/// datastore what no FelixConfiguration has.
+fn is_chosen(kind: SourceKind, parameter: &Parameter) -> bool {
+    match kind {
+        SourceKind::Flag | SourceKind::File => true,
+        SourceKind::Environment => false,
+        SourceKind::Host | SourceKind::Selector | SourceKind::Global => parameter.field.is_some(),
+    }
+}
+
+fn unknown(kind: SourceKind, setting: &Setting) -> ConfigProblem {
+    let problem = match left_out(&setting.name) {
+        Some(feature) => ProblemKind::LeftOut { feature },
+        None => ProblemKind::UnknownName { nearest: Parameter::nearest(&setting.name) },
+    };
+    // Elsewhere it may be meant for another version of Felix.
+    let severity = if kind == SourceKind::Flag { Severity::Error } else { Severity::Note };
+    problem_with(setting, &setting.name, severity, problem)
+}
+
+/// Takes the strongest claim, or the default; the weaker ones are checked all the same.
+fn settle(
+    parameter: &'static Parameter,
+    claims: &[Claim<'_>],
+    draft: &mut Draft,
+    problems: &mut Vec<ConfigProblem>,
+) -> Chosen {
+    let mut settings =
+        claims.iter().filter(|claim| claim.parameter.name == parameter.name).map(|claim| claim.setting);
+    let strongest = settings.next().and_then(|setting| match take(parameter, &setting.value, draft) {
+        Ok(value) => Some((value, setting.origin.clone())),
+        Err(refusal) => {
+            problems.push(invalid(parameter, setting, refusal, Some(parameter.default)));
+            None
+        }
+    });
+    problems.extend(settings.filter_map(|setting| {
+        let refusal = parameter.canonical(&setting.value).err()?;
+        Some(invalid(parameter, setting, refusal, None))
+    }));
+    match strongest {
+        Some((value, origin)) => Chosen { name: parameter.name, value, origin: Some(origin) },
+        // The draft began with it.
+        None => Chosen { name: parameter.name, value: parameter.default.to_owned(), origin: None },
+    }
+}
+
+/// Puts the text into the draft and gives its canonical form.
+fn take(parameter: &Parameter, text: &str, draft: &mut Draft) -> Result<String, Refusal> {
+    let value = parameter.canonical(text)?;
+    if let Some(set) = parameter.setter {
+        set(draft, &value)?;
+    }
+    Ok(value)
+}
+
+fn invalid(
+    parameter: &Parameter,
+    setting: &Setting,
+    refusal: Refusal,
+    default: Option<&'static str>,
+) -> ConfigProblem {
+    let part = match refusal {
+        Refusal::None => None,
+        Refusal::Part(part) => Some(part),
+    };
+    let severity = if default.is_some() { Severity::Error } else { Severity::Warning };
+    let kind = ProblemKind::InvalidValue { allowed: parameter.kind.to_string(), part, default };
+    problem_with(setting, parameter.name, severity, kind)
+}
+
+fn problem_with(setting: &Setting, name: &str, severity: Severity, kind: ProblemKind) -> ConfigProblem {
+    let Setting { name: _, value, origin } = setting.clone();
+    ConfigProblem { severity, kind, name: name.to_owned(), value, origin }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::InsertMode;
+    use super::*;
+    use SourceKind::{Environment, File, Flag, Global, Host, Selector};
+
+    fn source(kind: SourceKind, settings: &[(&str, &str)]) -> Source {
+        let setting = |(name, value): &(&str, &str)| Setting {
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+            origin: format!("{kind:?}"),
+        };
+        Source { kind, name: format!("{kind:?}"), settings: settings.iter().map(setting).collect() }
+    }
+
+    /// Value and origin of one parameter.
+    fn chosen(sources: &[Source], name: &str) -> (String, Option<String>) {
+        let resolved = Config::resolve(sources);
+        let chosen = resolved.value(name).unwrap();
+        (chosen.value.clone(), chosen.origin.clone())
+    }
+
+    #[test]
+    fn nothing_said_is_the_default() {
+        let resolved = Config::resolve(&[]);
+        assert_eq!(resolved.config, Config::default());
+        assert_eq!(resolved.problems, []);
+        assert_eq!(resolved.values.len(), PARAMETERS.len());
+        assert!(resolved.values.iter().all(|chosen| chosen.origin.is_none()));
+    }
+
+    #[test]
+    fn the_strongest_source_wins_in_any_order() {
+        let mut sources: Vec<_> = [Flag, Environment, File, Host, Selector, Global]
+            .map(|kind| source(kind, &[("LogPrefix", &format!("{kind:?}"))]))
+            .to_vec();
+        while let Some(strongest) = sources.first() {
+            let expected = (strongest.name.clone(), Some(strongest.name.clone()));
+            assert_eq!(chosen(&sources, "LogPrefix"), expected);
+            let reversed: Vec<_> = sources.iter().rev().cloned().collect();
+            assert_eq!(chosen(&reversed, "logprefix"), expected);
+            sources.remove(0);
+        }
+    }
+
+    #[test]
+    fn what_wins() {
+        let rows: &[(&str, &[Source], &str, Option<&str>)] = &[
+            (
+                "whatever the case of the names",
+                &[source(Global, &[("LogPrefix", "a")]), source(Environment, &[("LOGPREFIX", "b")])],
+                "b",
+                Some("Environment"),
+            ),
+            (
+                "the later of two",
+                &[source(File, &[("LogPrefix", "a"), ("logprefix", "b")])],
+                "b",
+                Some("File"),
+            ),
+            (
+                "the later of two sources of a kind",
+                &[source(Global, &[("LogPrefix", "a")]), source(Global, &[("LogPrefix", "b")])],
+                "b",
+                Some("Global"),
+            ),
+            (
+                "an empty text says nothing",
+                &[source(Environment, &[("LogPrefix", "")]), source(Global, &[("LogPrefix", "a")])],
+                "a",
+                Some("Global"),
+            ),
+            (
+                "none is a value",
+                &[source(Environment, &[("LogPrefix", "NONE")]), source(Global, &[("LogPrefix", "a")])],
+                "",
+                Some("Environment"),
+            ),
+        ];
+        for (case, sources, value, origin) in rows {
+            assert_eq!(
+                chosen(sources, "LogPrefix"),
+                ((*value).to_owned(), origin.map(str::to_owned)),
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn values() {
+        let rows = [
+            ("ChainInsertMode", "Append", Some("append")),
+            ("IptablesBackend", "Auto", Some("auto")),
+            ("IptablesPostWriteCheckIntervalSecs", "1.5", Some("1.5")),
+            ("IptablesLockProbeIntervalMillis", "garbage", None),
+            ("FailsafeInboundHostPorts", "1,udp:2", Some("tcp:1,udp:2")),
+            ("FailsafeInboundHostPorts", "tcp:[::/0]:1", Some("tcp:[::/0]:1")),
+            ("FailsafeInboundHostPorts", "none", Some("")),
+            ("FailsafeInboundHostPorts", "", None),
+            ("FailsafeInboundHostPorts", "foo:1", None),
+            ("FailsafeInboundHostPorts", "tcp:10.0.0.0/8:1:2", None),
+            (
+                "EtcdEndpoints",
+                "http://127.0.0.1:1234, http://host:2345",
+                Some("http://127.0.0.1:1234/,http://host:2345/"),
+            ),
+            ("IptablesNATOutgoingInterfaceFilter", "cali@123", None),
+            ("HealthTimeoutOverrides", "a=90s, b=10ms", Some("a=90s,b=10ms")),
+            ("HealthTimeoutOverrides", "foo=bar", None),
+            ("InterfaceExclude", "kube-ipvs0,dummy,/^veth.*$/", Some("kube-ipvs0,dummy,/^veth.*$/")),
+            ("InterfaceExclude", "//", None),
+            ("IptablesMarkMask", "0x1f", None),
+            ("IptablesMarkMask", "none", None),
+            ("MaxIpsetSize", "none", None),
+            ("LogSeverityScreen", "Info", Some("INFO")),
+            ("IpInIpEnabled", "none", Some("")),
+        ];
+        for (name, text, expected) in rows {
+            let resolved = Config::resolve(&[source(Environment, &[(name, text)])]);
+            let default = Parameter::named(name).unwrap().default;
+            let value = resolved.value(name).map(|chosen| chosen.value.as_str());
+            assert_eq!(value, Some(expected.unwrap_or(default)), "{name}={text}");
+            let wrong = expected.is_none() && !text.is_empty();
+            assert_eq!(resolved.problems.len(), usize::from(wrong), "{name}={text}");
+        }
+    }
+
+    #[test]
+    fn a_value_reaches_the_config() {
+        let sources = [source(
+            File,
+            &[("ChainInsertMode", "APPEND"), ("NATPortRange", "1024:2047"), ("ClusterType", "k8s,openstack")],
+        )];
+        let config = Config::resolve(&sources).config;
+        assert_eq!(config.chain_insert_mode, InsertMode::Append);
+        assert_eq!(config.nat_port_range, Some((1024, 2047)));
+        assert_eq!(
+            config.openstack.and_then(|openstack| openstack.metadata),
+            Some(([127, 0, 0, 1].into(), 8775))
+        );
+    }
+
+    #[test]
+    fn problems() {
+        let rows: &[(Source, &str, Severity, Option<&str>)] = &[
+            (
+                source(File, &[("chaininsertmode", "before")]),
+                "invalid value `before` for ChainInsertMode; the default `insert` is used",
+                Severity::Error,
+                Some("ChainInsertMode takes insert or append"),
+            ),
+            (
+                source(Global, &[("ExternalNodesCIDRList", "10.0.0.0/8,x")]),
+                "invalid value `10.0.0.0/8,x` for ExternalNodesCIDRList: `x` is not understood; it stays unset",
+                Severity::Error,
+                Some("ExternalNodesCIDRList takes a list of CIDRs"),
+            ),
+            (
+                source(Flag, &[("LogPrefx", "a")]),
+                "unknown parameter `LogPrefx`",
+                Severity::Error,
+                Some("did you mean `LogPrefix`?"),
+            ),
+            (source(Environment, &[("Foo", "a")]), "unknown parameter `Foo`", Severity::Note, None),
+            (
+                source(Environment, &[("BPFEnabled", "false")]),
+                "BPFEnabled is ignored: there is no eBPF dataplane here",
+                Severity::Note,
+                None,
+            ),
+            (
+                source(Global, &[("felixhostname", "a")]),
+                "FelixHostname is ignored in the datastore: it is local to a host",
+                Severity::Note,
+                Some("set it in the environment, in the configuration file or with --set"),
+            ),
+            (
+                source(File, &[("HealthPort", "1")]),
+                "HealthPort is known but not used by this version",
+                Severity::Note,
+                None,
+            ),
+        ];
+        for (source, message, severity, help) in rows {
+            let problems = Config::resolve(std::slice::from_ref(source)).problems;
+            let [problem] = problems.as_slice() else { panic!("{message}: {problems:?}") };
+            assert_eq!(problem.to_string(), *message);
+            assert_eq!((problem.severity, problem.help().as_deref()), (*severity, *help), "{message}");
+            assert_eq!(problem.origin, source.name, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_chose_is_not_noticed() {
+        let sources = [
+            source(Environment, &[("HealthEnabled", "true")]),
+            source(Host, &[("IpInIpTunnelAddr", "10.0.0.1")]),
+            source(Global, &[("ClusterGUID", "a"), ("CalicoVersion", "v3"), ("HealthHost", "")]),
+        ];
+        assert_eq!(Config::resolve(&sources).problems, []);
+    }
+
+    #[test]
+    fn a_local_parameter_is_not_taken_from_the_datastore() {
+        for (kind, taken) in [
+            (Flag, true),
+            (Environment, true),
+            (File, true),
+            (Host, false),
+            (Selector, false),
+            (Global, false),
+        ] {
+            let config = Config::resolve(&[source(kind, &[("FelixHostname", "Node1")])]).config;
+            assert_eq!(config.hostname.as_deref(), taken.then_some("Node1"), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_does_not_let_a_weaker_one_through() {
+        let wrong = ("VXLANPort", "x");
+        let right = ("VXLANPort", "1");
+        let severities = |sources: &[Source]| -> (u16, Vec<Severity>) {
+            let Resolved { config, problems, .. } = Config::resolve(sources);
+            (config.vxlan_port, problems.iter().map(|problem| problem.severity).collect())
+        };
+        let wrong_first = [source(Environment, &[wrong]), source(File, &[right])];
+        assert_eq!(severities(&wrong_first), (4789, vec![Severity::Error]));
+        let wrong_last = [source(Environment, &[right]), source(File, &[wrong])];
+        assert_eq!(severities(&wrong_last), (1, vec![Severity::Warning]));
+    }
+
+    #[test]
+    fn environment() {
+        let variables =
+            [("felix_b", "3"), ("FELIX_LogPrefix", "a=b"), ("FELIX_", "x"), ("PATH", "/"), ("Felix_B", "2")];
+        let source = Source::environment(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let settings: Vec<_> =
+            source.settings.iter().map(|s| (s.name.as_str(), s.value.as_str(), s.origin.as_str())).collect();
+        assert_eq!(
+            settings,
+            [("LogPrefix", "a=b", "FELIX_LogPrefix"), ("B", "2", "Felix_B"), ("b", "3", "felix_b")]
+        );
+    }
+
+    #[test]
+    fn flags() {
+        let (source, problems) = Source::flags(["LogPrefix=a=b", " LogPrefix = c ", "LogPrefix", "=x"]);
+        let values: Vec<_> = source.settings.iter().map(|s| (s.name.as_str(), s.value.as_str())).collect();
+        assert_eq!(values, [("LogPrefix", "a=b"), ("LogPrefix", "c")]);
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems, ["`LogPrefix` is not a setting", "`=x` is not a setting"]);
+    }
+}

@@ -1,0 +1,159 @@
+//! An iptables/ipset policy compiler and enforcer, drop-in on Calico's datastore.
+//!
+//! # Words
+//!
+//! A *selector* is an expression over labels; it selects *endpoints* (interfaces of workloads and hosts). A *rule*
+//! allows, denies, logs or passes packets that match all it asks. A *policy* has a selector and rules for each direction; it governs
+//! the endpoints that it selects. *Tiers* put policies into an order: in each, the first rule that matches
+//! decides; where policies of a tier govern an endpoint and none decides, the tier's default does. *Profiles* give
+//! endpoints labels, and decide what no tier has decided. An *IP set* is what a selector has become: the addresses of all that it
+//! selects. A *chain* is a list of iptables rules, a *table* holds chains, a *mark* is what chains tell each other by.
+//! A *plan* is what must be written to make a kernel be as desired.
+//!
+//! # Stages
+//!
+//! Folders in the order in which data flows; each imports only from those before it.
+//!
+//! | stage | from | to |
+//! | --- | --- | --- |
+//! | [`config`] | settings of all sources | one typed `Config` |
+//! | [`datastore`] | files, streams | `Event`s: documents that know their place |
+//! | [`labels`] | selector text | `Selector`, and the index of who matches |
+//! | [`model`] | documents | typed, valid resources, and diagnostics |
+//! | [`policy`] | resources | `HostPolicy`: what one host must enforce |
+//! | [`rules`] | `HostPolicy` | `Ruleset`: chains and sets with the reason of every rule |
+//! | [`sync`] | wanted and programmed | `Plan`: the texts that the real tools are given |
+//!
+//! [`cli`] is the door. Reading is `datastore`'s and `cli`'s; all between are functions of values.
+//!
+//! # Example
+//!
+//! ```
+//! use felix_rs::{Pipeline, datastore::yaml};
+//!
+//! let manifest = "
+//! apiVersion: v1
+//! kind: workloadEndpoint
+//! metadata: {name: eth0, node: host-1, orchestrator: demo, workload: web, labels: {role: web}}
+//! spec: {interfaceName: cali1, ipNetworks: [10.0.0.1/32]}
+//! ---
+//! apiVersion: v1
+//! kind: policy
+//! metadata: {name: web}
+//! spec: {selector: role == 'web', ingress: [{action: allow, protocol: tcp, destination: {ports: [80]}}]}
+//! ";
+//! let mut pipeline = Pipeline::new("host-1".into(), Vec::new());
+//! for event in yaml::parse(&"example.yaml".into(), &manifest.into()).into_events() {
+//!     pipeline.take(&event);
+//! }
+//! let desired = pipeline.desired()?;
+//! let plan = felix_rs::sync::plan(&desired, &felix_rs::sync::Programmed::default());
+//! assert!(plan.steps().any(|step| step.text().contains("-p tcp -m multiport --destination-ports 80")));
+//! assert!(pipeline.diagnostics().is_empty());
+//! # Ok::<(), felix_rs::rules::CompileError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::dbg_macro,
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::iter_over_hash_type,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used,
+    )
+)]
+
+pub mod cli;
+pub mod config;
+pub mod datastore;
+pub mod labels;
+pub mod model;
+pub mod policy;
+pub mod rules;
+pub mod sync;
+
+use std::sync::Arc;
+
+use config::{Config, ConfigProblem, InvalidObjects, Source};
+use datastore::Event;
+use model::{Catalog, Diagnostic, IpVersion};
+use policy::{Calc, Settings, lint};
+use rules::CompileError;
+use sync::Desired;
+
+/// The whole program: events of a source in, what the kernel of one host should hold out.
+pub struct Pipeline {
+    host: Arc<str>,
+    /// From outside the datastore.
+    sources: Vec<Source>,
+    catalog: Catalog,
+    calc: Calc,
+    problems: Vec<ConfigProblem>,
+}
+
+impl Pipeline {
+    /// For one host, configured by `sources` and by what the datastore will say.
+    pub fn new(host: Arc<str>, sources: Vec<Source>) -> Self {
+        let calc = Calc::new(Arc::clone(&host));
+        Self { host, sources, catalog: Catalog::new(), calc, problems: Vec::new() }
+    }
+
+    /// Takes note of one event.
+    pub fn take(&mut self, event: &Event) {
+        for update in self.catalog.take(event) {
+            self.calc.apply(update);
+        }
+    }
+
+    /// What the kernel should hold after all that was taken.
+    ///
+    /// # Errors
+    ///
+    /// Where no chains can be made that do what the policy says: see [`CompileError`].
+    pub fn desired(&mut self) -> Result<Desired, CompileError> {
+        let config = self.configure();
+        let policy = self.calc.desired(settings(&config));
+        let versions =
+            [IpVersion::V4, IpVersion::V6].into_iter().take(if config.ipv6_support { 2 } else { 1 });
+        let rulesets = versions
+            .map(|version| rules::compile(policy, &config, version).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        Ok(Desired { rulesets, insert_mode: config.chain_insert_mode })
+    }
+
+    /// All that is wrong with what was taken, or worth saying, as of the last [`Pipeline::desired`].
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        let mut diagnostics = self.catalog.diagnostics();
+        diagnostics.extend(self.problems.iter().map(Diagnostic::from));
+        diagnostics.extend(lint::on_host(&self.host, self.catalog.resources(), self.calc.desired_now()));
+        diagnostics.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        diagnostics
+    }
+
+    fn configure(&mut self) -> Config {
+        let stored = model::configuration(&self.host, self.catalog.resources());
+        let resolved = Config::resolve(&[self.sources.as_slice(), &stored].concat());
+        self.problems = resolved.problems;
+        resolved.config
+    }
+}
+
+/// The parameters that decide what is active.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        ignore_invalid: config.invalid_objects == InvalidObjects::Ignore,
+        source_spoofing: config.workload_source_spoofing,
+    }
+}

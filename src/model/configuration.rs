@@ -1,0 +1,45 @@
+//! FelixConfiguration resources as sources of parameters (reference §11.1).
+
+use super::{ConfigResource, Labels, Resource};
+use crate::config::{Setting, Source, SourceKind};
+
+/// What the datastore's configuration resources say for `host`, whatever their precedence.
+pub fn configuration<'r>(host: &str, resources: impl Iterator<Item = &'r Resource> + Clone) -> Vec<Source> {
+    let labels = resources.clone().find_map(|resource| match resource {
+        Resource::Node(node) if &*node.name == host => Some(&node.labels),
+        _ => None,
+    });
+    let configs: Vec<_> = resources
+        .filter_map(|resource| match resource {
+            Resource::Config(config) => Some(config),
+            _ => None,
+        })
+        .collect();
+    let own = format!("node.{host}");
+    let global =
+        configs.iter().filter(|config| &*config.name == "default").map(|c| source(SourceKind::Global, c));
+    let per_host = configs.iter().filter(|config| *config.name == *own).map(|c| source(SourceKind::Host, c));
+    let selected =
+        labels.and_then(|labels| selected(&configs, labels)).map(|c| source(SourceKind::Selector, c));
+    global.chain(per_host).chain(selected).collect()
+}
+
+/// The one that counts of those for nodes with certain labels: the oldest, then the lowest name.
+fn selected<'r>(configs: &[&'r ConfigResource], labels: &Labels) -> Option<&'r ConfigResource> {
+    let label = |key: &str| labels.get(key).map(|value| &**value);
+    let selecting = configs.iter().filter(|config| {
+        let special = &*config.name == "default" || config.name.starts_with("node.");
+        !special && config.node_selector.as_ref().is_some_and(|selector| selector.matches(&label))
+    });
+    // RFC 3339 in UTC sorts as text; one without a date is the youngest.
+    selecting.min_by_key(|config| (config.created.is_none(), &config.created, &config.name)).copied()
+}
+
+fn source(kind: SourceKind, config: &ConfigResource) -> Source {
+    let settings = config.entries.iter().map(|entry| Setting {
+        name: entry.name.to_string(),
+        value: entry.value.to_string(),
+        origin: entry.place.to_string(),
+    });
+    Source { kind, name: format!("FelixConfiguration {}", config.name), settings: settings.collect() }
+}

@@ -1,0 +1,271 @@
+//! `source` and `destination` of a rule.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::fields::{Field, Form, Mistake, Object, Unknown};
+use super::rule::Family;
+use super::{name, scalar, selector};
+use crate::datastore::Scalar;
+use crate::model::diagnostic::Code;
+use crate::model::{EntityMatch, PortRange, Protocol, Services};
+
+const V3: &[&str] = &[
+    "nets",
+    "notNets",
+    "selector",
+    "notSelector",
+    "namespaceSelector",
+    "ports",
+    "notPorts",
+    "serviceAccounts",
+    "services",
+];
+
+const V1: &[&str] = &["tag", "net", "selector", "ports", "notTag", "notNet", "notSelector", "notPorts"];
+
+/// Of each list of addresses (reference §1.2).
+const MOST_NETS: usize = 256;
+
+/// Of each list of ports (reference §1.2).
+const MOST_PORTS: usize = 50;
+
+/// One side of the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Source,
+    Destination,
+}
+
+impl Side {
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+/// What a rule's protocol is to its ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Absent,
+    Is(Protocol),
+    /// Already reported.
+    Unreadable,
+}
+
+/// Reads one side of a rule. `namespace` is the policy's own, empty for a global one.
+pub(super) fn entity(
+    rule: &Object<'_>,
+    side: Side,
+    namespace: &str,
+    transport: Transport,
+    family: &mut Family,
+) -> EntityMatch {
+    let Some(field) = rule.get(side.field()) else { return EntityMatch::default() };
+    let form = rule.report().form;
+    let object = field.object(known(form), Unknown::Refused);
+    let (ports, named_ports) = ports(&object, "ports", transport);
+    let (not_ports, not_named_ports) = self::ports(&object, "notPorts", transport);
+    let addresses = match form {
+        Form::V1 => v1(&object, family),
+        Form::V3 => v3(&object, namespace, family),
+    };
+    EntityMatch { ports, named_ports, not_ports, not_named_ports, ..addresses }
+}
+
+fn known(form: Form) -> &'static [&'static str] {
+    match form {
+        Form::V1 => V1,
+        Form::V3 => V3,
+    }
+}
+
+fn v1(object: &Object<'_>, family: &mut Family) -> EntityMatch {
+    let mut net = |name, read: fn(&Scalar) -> Result<IpNet, Mistake>| {
+        object.get(name).and_then(|field| family.net(&field, read)).into_iter().collect()
+    };
+    EntityMatch {
+        nets: net("net", scalar::net),
+        not_nets: net("notNet", narrower_than_all),
+        selector: selector::selector(object, "selector"),
+        not_selector: selector::selector(object, "notSelector"),
+        tag: object.read("tag", name::named(&name::WORD)),
+        not_tag: object.read("notTag", name::named(&name::WORD)),
+        ..EntityMatch::default()
+    }
+}
+
+fn v3(object: &Object<'_>, namespace: &str, family: &mut Family) -> EntityMatch {
+    let mut nets = |name, read: fn(&Scalar) -> Result<IpNet, Mistake>| {
+        let Some(field) = object.get(name) else { return Vec::new() };
+        field.at_most(MOST_NETS, "networks");
+        field.items().filter_map(|item| family.net(&item, read)).collect()
+    };
+    let not_selector = selector::selector(object, "notSelector");
+    EntityMatch {
+        nets: nets("nets", scalar::masked_net),
+        not_nets: nets("notNets", |text| scalar::masked_net(text).and_then(|_| narrower_than_all(text))),
+        selector: selector::of_entity(object, namespace, not_selector.is_some()),
+        not_selector,
+        services: object.get("services").and_then(|field| services(object, &field, namespace)),
+        ..EntityMatch::default()
+    }
+}
+
+/// Not in 0.0.0.0/0: nothing is left to match.
+fn narrower_than_all(text: &Scalar) -> Result<IpNet, Mistake> {
+    let net = scalar::net(text)?;
+    if net.prefix_len() > 0 {
+        return Ok(net);
+    }
+    Err(Mistake::contradiction(format!("`{net}` leaves nothing to match"), "every address is in it"))
+}
+
+/// A service: alone on its side but for ports, whose addresses stand for all else.
+fn services(entity: &Object<'_>, field: &Field<'_>, namespace: &str) -> Option<Services> {
+    let others = ["selector", "notSelector", "namespaceSelector", "nets", "notNets", "serviceAccounts"];
+    for other in others.into_iter().filter_map(|name| entity.get(name)) {
+        other.error(Mistake::contradiction(
+            "it can't stand beside `services`",
+            "a service has its own addresses",
+        ));
+    }
+    let object = field.object(&["name", "namespace"], Unknown::Refused);
+    let service = object.require("name")?.read(name::named(&name::DNS_SUBDOMAIN))?;
+    let own = (!namespace.is_empty()).then(|| Arc::from(namespace));
+    let namespace = match (object.get("namespace"), own) {
+        (Some(written), _) => written.read(name::named(&name::DNS_LABEL))?,
+        (None, Some(own)) => own,
+        (None, None) => {
+            object.missing("namespace");
+            return None;
+        }
+    };
+    Some(Services { name: service, namespace })
+}
+
+/// A port as rules write it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Port {
+    Range(PortRange),
+    Named(Arc<str>),
+}
+
+/// The ranges and the names of one list.
+fn ports(entity: &Object<'_>, name: &'static str, transport: Transport) -> (Vec<PortRange>, Vec<Arc<str>>) {
+    let (mut ranges, mut names) = (Vec::new(), Vec::new());
+    let Some(field) = entity.get(name) else { return (ranges, names) };
+    let form = entity.report().form;
+    if form == Form::V3 {
+        field.at_most(MOST_PORTS, "ports");
+    }
+    for item in field.items() {
+        match item.read(|scalar| port(scalar, form)) {
+            Some(Port::Range(range)) => ranges.push(range),
+            Some(Port::Named(name)) => names.push(name),
+            None => {}
+        }
+    }
+    let only_names = ranges.is_empty() && !names.is_empty();
+    if field.items().len() > 0 {
+        check_transport(&field, transport, form, only_names);
+    }
+    (ranges, names)
+}
+
+fn check_transport(field: &Field<'_>, transport: Transport, form: Form, only_names: bool) {
+    let (has_ports, allowed) = match (form, transport) {
+        (_, Transport::Unreadable) => return,
+        (_, Transport::Absent) if only_names => return,
+        (Form::V1, _) => (&[6, 17][..], "`tcp` or `udp`"),
+        (Form::V3, _) => (&[6, 17, 132][..], "`TCP`, `UDP` or `SCTP`"),
+    };
+    let found = match transport {
+        Transport::Is(protocol) if has_ports.contains(&protocol.number()) => return,
+        Transport::Is(_) => "ports with a protocol that has none",
+        Transport::Absent | Transport::Unreadable => "ports without a protocol",
+    };
+    field.error(
+        Mistake::new(Code::Contradiction, found, format!("they need the protocol {allowed}"))
+            .help(format!("give the rule `protocol:` with {allowed}")),
+    );
+}
+
+fn port(scalar: &Scalar, form: Form) -> Result<Port, Mistake> {
+    let text = &*scalar.text;
+    if let Some((first, last)) = text.split_once(':') {
+        let (first, last) = (port_number(first)?, port_number(last)?);
+        if first > last {
+            let mistake = Mistake::value(format!("`{text}` ends before it begins"), "smaller number first");
+            return Err(mistake.help(format!("did you mean `{last}:{first}`?")));
+        }
+        return Ok(Port::Range(PortRange { first, last }));
+    }
+    let number = text.bytes().all(|byte| byte.is_ascii_digit()) || scalar.plain && is_number(text);
+    match form {
+        Form::V3 if !number => name::named(&name::PORT_NAME)(scalar).map(Port::Named),
+        Form::V1 | Form::V3 => {
+            let port = port_number(text)?;
+            Ok(Port::Range(PortRange { first: port, last: port }))
+        }
+    }
+}
+
+fn port_number(text: &str) -> Result<u16, Mistake> {
+    super::scalar::decimal(text)
+        .and_then(|port| u16::try_from(port).ok())
+        .filter(|&port| port > 0)
+        .ok_or_else(|| {
+            let mistake = Mistake::value(format!("`{text}` is not a port"), "1 to 65535");
+            if text.contains('-') && !text.starts_with('-') {
+                mistake.help("write a range as `first:last`")
+            } else {
+                mistake
+            }
+        })
+}
+
+/// What YAML reads as a number rather than a word: `-1`, `1e3`, `0x50`.
+fn is_number(text: &str) -> bool {
+    let digit_first = text.trim_start_matches(['+', '-', '.']).starts_with(|c: char| c.is_ascii_digit());
+    let based = ["0x", "0o", "0b"].iter().any(|prefix| text.starts_with(prefix));
+    digit_first && (based || text.parse::<f64>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports() {
+        let range = |first, last| Some(Port::Range(PortRange { first, last }));
+        let named = |name: &str| Some(Port::Named(name.into()));
+        for (text, plain, v1, v3) in [
+            ("80", true, range(80, 80), range(80, 80)),
+            ("80", false, range(80, 80), range(80, 80)),
+            ("1:65535", false, range(1, 65535), range(1, 65535)),
+            ("0", true, None, None),
+            ("65536", true, None, None),
+            ("-1", true, None, None),
+            ("0:100", false, None, None),
+            ("200:100", false, None, None),
+            ("1:2:3", false, None, None),
+            (":5", false, None, None),
+            ("080", true, None, None),
+            ("0x50", true, None, None),
+            ("80.5", true, None, None),
+            ("http", true, None, named("http")),
+            ("inf", true, None, named("inf")),
+            ("8a", true, None, named("8a")),
+            ("80-90", false, None, named("80-90")),
+            ("a b", false, None, None),
+        ] {
+            let scalar = Scalar { text: text.into(), plain };
+            assert_eq!(port(&scalar, Form::V1).ok(), v1, "{text} in v1");
+            assert_eq!(port(&scalar, Form::V3).ok(), v3, "{text} in v3");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `metadata`: names, namespaces, labels, annotations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::fields::{Field, Form, Mistake, Object, Unknown};
+use super::name::{self, Syntax};
+use crate::datastore::Written;
+use crate::model::Labels;
+use crate::model::diagnostic::Code;
+
+const V3: &[&str] = &[
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "finalizers",
+    "generateName",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+];
+
+/// The namespace of a namespaced resource that a manifest gives none.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// `metadata` of a v3 document.
+pub(super) fn v3<'s>(document: &'s Object<'_>) -> Object<'s> {
+    document.object("metadata", V3, Unknown::Tolerated)
+}
+
+/// The resource's name, which must be there.
+pub(super) fn name(metadata: &Object<'_>, syntax: &Syntax) -> Option<Arc<str>> {
+    metadata.require("name")?.read(name::named(syntax))
+}
+
+/// The namespace of a namespaced kind.
+pub(super) fn namespace(metadata: &Object<'_>) -> Option<Arc<str>> {
+    match (metadata.get("namespace"), metadata.report().written()) {
+        (Some(field), _) => field.read(name::named(&name::DNS_LABEL)),
+        (None, Written::Manifest) => Some(Arc::from(DEFAULT_NAMESPACE)),
+        (None, Written::Stored) => {
+            metadata.missing("namespace");
+            None
+        }
+    }
+}
+
+/// Says that a namespace does nothing on a global kind.
+pub(super) fn refuse_namespace(metadata: &Object<'_>) {
+    if let Some(field) = metadata.get("namespace") {
+        field.warn(Mistake::new(
+            Code::UnknownField,
+            "this kind has no namespace",
+            "passed over: it is global",
+        ));
+    }
+}
+
+/// `labels` of `object`; an unreadable one is reported and left out.
+pub(super) fn labels(object: &Object<'_>, name: &'static str) -> Labels {
+    object.get(name).map(|field| read_labels(&field)).unwrap_or_default()
+}
+
+fn read_labels(field: &Field<'_>) -> Labels {
+    let syntax = name::label_key(field.report.form);
+    field
+        .pairs()
+        .filter_map(|(key, value)| {
+            let valid_key = name::check(syntax, key).map_err(|mistake| value.error(mistake)).is_ok();
+            let text =
+                if value.is_null() { Arc::default() } else { value.read(name::named(&name::LABEL_VALUE))? };
+            valid_key.then(|| (Arc::from(key), text))
+        })
+        .collect()
+}
+
+/// Keys and texts without rules.
+pub(super) fn annotations(object: &Object<'_>) -> BTreeMap<Arc<str>, Arc<str>> {
+    let Some(field) = object.get("annotations") else { return BTreeMap::new() };
+    field.pairs().filter_map(|(key, value)| Some((Arc::from(key), Arc::from(value.text()?)))).collect()
+}
+
+/// Labels of Calico's own.
+pub(super) mod label {
+    pub const NAMESPACE: &str = "projectcalico.org/namespace";
+    pub const ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
+    pub const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
+    /// What an endpoint inherits from its namespace begins so.
+    pub const OF_NAMESPACE: &str = "pcns.";
+    /// What an endpoint inherits from its service account begins so.
+    pub const OF_SERVICE_ACCOUNT: &str = "pcsa.";
+}
+
+/// References to profiles.
+pub(super) fn profiles(spec: &Object<'_>) -> Vec<Arc<str>> {
+    let syntax = match spec.report().form {
+        Form::V1 => &name::NAMESPACED_WORD,
+        Form::V3 => &name::DNS_SUBDOMAIN,
+    };
+    spec.read_all("profiles", name::named(syntax))
+}

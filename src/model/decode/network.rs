@@ -1,0 +1,254 @@
+//! Network sets, pools and nodes (reference §1.6, §1.9, §1.10, §3.4, §3.6; felix-2.1 §1.5, §1.8).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::fields::{Field, Form, Mistake, Object, Unknown};
+use super::metadata::{self, label};
+use super::{name, scalar, selector};
+use crate::datastore::Scalar;
+use crate::model::diagnostic::Code;
+use crate::model::{EncapMode, IpPool, NetworkSet, NetworkSetId, Node};
+
+/// A GlobalNetworkSet or NetworkSet. A network that can't be read is left out.
+pub(super) fn set(document: &Object<'_>, namespaced: bool) -> Option<NetworkSet> {
+    let meta = metadata::v3(document);
+    let namespace = if namespaced {
+        metadata::namespace(&meta)
+    } else {
+        metadata::refuse_namespace(&meta);
+        Some(Arc::default())
+    };
+    let name = metadata::name(&meta, &name::DNS_SUBDOMAIN);
+    let mut labels = metadata::labels(&meta, "labels");
+    let spec = document.object("spec", &["nets"], Unknown::Tolerated);
+    let readable = document.report().errors() == 0;
+    let mut nets = spec.read_all("nets", scalar::net);
+    nets.sort();
+    nets.dedup();
+    let namespace = namespace?;
+    let mut profiles = Vec::new();
+    if namespaced {
+        labels.insert(label::NAMESPACE.into(), Arc::clone(&namespace));
+        profiles.push(Arc::from(format!("kns.{namespace}")));
+    } else if labels.contains_key(label::NAMESPACE) {
+        meta.field().error(
+            Mistake::value(format!("the label `{}` is Calico's own", label::NAMESPACE), "not allowed here")
+                .help("make a NetworkSet in that namespace"),
+        );
+        return None;
+    }
+    let id = NetworkSetId { namespace, name: name? };
+    readable.then_some(NetworkSet { id, labels, profiles, nets, place: document.field().place() })
+}
+
+const POOL: &[&str] = &[
+    "cidr",
+    "ipipMode",
+    "vxlanMode",
+    "natOutgoing",
+    "disabled",
+    "disableBGPExport",
+    "blockSize",
+    "nodeSelector",
+    "namespaceSelector",
+    "allowedUses",
+    "assignmentMode",
+];
+
+const ENCAP_MODES: &[(&str, EncapMode)] = &[
+    ("", EncapMode::Never),
+    ("Never", EncapMode::Never),
+    ("Always", EncapMode::Always),
+    ("CrossSubnet", EncapMode::CrossSubnet),
+];
+
+/// What a pool's addresses may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Endpoints,
+    LoadBalancer,
+}
+
+/// An IPPool of today.
+pub(super) fn pool_v3(document: &Object<'_>) -> Option<IpPool> {
+    let meta = metadata::v3(document);
+    metadata::refuse_namespace(&meta);
+    let name = metadata::name(&meta, &name::DNS_SUBDOMAIN);
+    let spec = document.object("spec", POOL, Unknown::Tolerated);
+    let cidr = spec.require("cidr").and_then(|field| field.read(scalar::masked_net));
+    let ipip = mode(&spec, "ipipMode");
+    let vxlan = mode(&spec, "vxlanMode");
+    if let Some(field) = spec.get("vxlanMode")
+        && ipip != EncapMode::Never
+        && vxlan != EncapMode::Never
+    {
+        field.error(Mistake::contradiction("both IPIP and VXLAN", "`ipipMode` is given too"));
+    }
+    let nat_outgoing = spec.read("natOutgoing", scalar::boolean).unwrap_or(false);
+    let disabled = spec.read("disabled", scalar::boolean).unwrap_or(false);
+    let uses = spec.read_all(
+        "allowedUses",
+        scalar::choice(&[
+            ("Workload", Use::Endpoints),
+            ("Tunnel", Use::Endpoints),
+            ("LoadBalancer", Use::LoadBalancer),
+        ]),
+    );
+    check_unused(&spec);
+    let cidr = cidr?;
+    let (range, default) = if matches!(cidr, IpNet::V4(_)) { (20..=32, 26) } else { (116..=128, 122) };
+    let block = spec.read("blockSize", scalar::byte(range)).unwrap_or(default);
+    if let Some(field) = spec.get("cidr") {
+        check_range(&field, cidr, block, ipip != EncapMode::Never, disabled);
+    }
+    let load_balancer_only = !uses.is_empty() && uses.iter().all(|&allowed| allowed == Use::LoadBalancer);
+    let place = document.field().place();
+    let pool = IpPool { name: name?, cidr, ipip, vxlan, nat_outgoing, load_balancer_only, place };
+    (document.report().errors() == 0).then_some(pool)
+}
+
+fn mode(spec: &Object<'_>, name: &'static str) -> EncapMode {
+    spec.read(name, scalar::choice(ENCAP_MODES)).unwrap_or(EncapMode::Never)
+}
+
+/// What only address management uses is still to be what it says.
+fn check_unused(spec: &Object<'_>) {
+    spec.read("disableBGPExport", scalar::boolean);
+    spec.read("assignmentMode", scalar::choice(&[("Automatic", ()), ("Manual", ())]));
+    selector::selector(spec, "nodeSelector");
+    selector::selector(spec, "namespaceSelector");
+}
+
+/// An ipPool of 2017, called by its CIDR as its key was.
+pub(super) fn pool_v1(document: &Object<'_>) -> Option<IpPool> {
+    let meta = document.object("metadata", &["cidr"], Unknown::Tolerated);
+    let spec = document.object("spec", &["ipip", "nat-outgoing", "disabled"], Unknown::Tolerated);
+    let cidr = meta.require("cidr").and_then(|field| field.read(scalar::net));
+    let ipip = v1_ipip(&spec.object("ipip", &["enabled", "mode"], Unknown::Tolerated));
+    let nat_outgoing = spec.read("nat-outgoing", scalar::boolean).unwrap_or(false);
+    let disabled = spec.read("disabled", scalar::boolean).unwrap_or(false);
+    let cidr = cidr?;
+    if let Some(field) = meta.get("cidr") {
+        let block = if matches!(cidr, IpNet::V4(_)) { 26 } else { 122 };
+        check_range(&field, cidr, block, ipip != EncapMode::Never, disabled);
+    }
+    let pool = IpPool {
+        name: cidr.to_string().replace('/', "-").into(),
+        cidr,
+        ipip,
+        vxlan: EncapMode::Never,
+        nat_outgoing,
+        load_balancer_only: false,
+        place: document.field().place(),
+    };
+    (document.report().errors() == 0).then_some(pool)
+}
+
+fn v1_ipip(ipip: &Object<'_>) -> EncapMode {
+    let modes =
+        [("", EncapMode::Always), ("always", EncapMode::Always), ("cross-subnet", EncapMode::CrossSubnet)];
+    let enabled = ipip.read("enabled", scalar::boolean).unwrap_or(false);
+    let mode = ipip.read("mode", scalar::choice(&modes)).unwrap_or(EncapMode::Always);
+    if enabled { mode } else { EncapMode::Never }
+}
+
+fn check_range(field: &Field<'_>, cidr: IpNet, block: u8, ipip: bool, disabled: bool) {
+    if ipip && matches!(cidr, IpNet::V6(_)) {
+        field.error(Mistake::contradiction("IPIP carries IPv4 only", "an IPv6 pool"));
+    }
+    if !disabled && cidr.prefix_len() > block {
+        field.error(Mistake::value(
+            format!("`{cidr}` is smaller than a block"),
+            format!("at least a /{block}"),
+        ));
+    }
+    let link_local = [
+        IpNet::from(Ipv4Net::new_assert([169, 254, 0, 0].into(), 16)),
+        IpNet::from(Ipv6Net::new_assert([0xfe80, 0, 0, 0, 0, 0, 0, 0].into(), 10)),
+    ];
+    if link_local.iter().any(|reserved| reserved.contains(&cidr) || cidr.contains(reserved)) {
+        field.error(Mistake::value(format!("`{cidr}` has link-local addresses in it"), "not for pools"));
+    }
+}
+
+const NODE: &[&str] = &[
+    "bgp",
+    "ipv4VXLANTunnelAddr",
+    "ipv6VXLANTunnelAddr",
+    "vxlanTunnelMACAddr",
+    "vxlanTunnelMACAddrV6",
+    "wireguard",
+    "addresses",
+    "interfaces",
+    "orchRefs",
+];
+
+const BGP: &[&str] =
+    &["ipv4Address", "ipv6Address", "ipv4IPIPTunnelAddr", "asNumber", "routeReflectorClusterID"];
+
+const V1_BGP: &[&str] = &["asNumber", "ipv4Address", "ipv6Address"];
+
+/// A Node of either form.
+pub(super) fn node(document: &Object<'_>) -> Option<Node> {
+    let form = document.report().form;
+    let (name, labels) = match form {
+        Form::V1 => {
+            let meta = document.object("metadata", &["name"], Unknown::Tolerated);
+            (metadata::name(&meta, &name::WORD), Default::default())
+        }
+        Form::V3 => {
+            let meta = metadata::v3(document);
+            metadata::refuse_namespace(&meta);
+            (metadata::name(&meta, &name::DNS_SUBDOMAIN), metadata::labels(&meta, "labels"))
+        }
+    };
+    let (known, bgp) = match form {
+        Form::V1 => (&["bgp"][..], V1_BGP),
+        Form::V3 => (NODE, BGP),
+    };
+    let spec = document.object("spec", known, Unknown::Tolerated);
+    let written = spec.get("bgp").is_some();
+    let bgp = spec.object("bgp", bgp, Unknown::Tolerated);
+    let ipv4 =
+        bgp.get("ipv4Address").filter(|field| !field.is_empty_text()).and_then(|field| field.read(subnet_v4));
+    let ipv6 =
+        bgp.get("ipv6Address").filter(|field| !field.is_empty_text()).and_then(|field| field.read(subnet_v6));
+    let ipip_tunnel_addr = match form {
+        Form::V1 => None,
+        Form::V3 => bgp
+            .get("ipv4IPIPTunnelAddr")
+            .filter(|field| !field.is_empty_text())
+            .and_then(|field| field.read(scalar::ipv4_address)),
+    };
+    check_bgp(&bgp, written, ipv4.is_some() || ipv6.is_some());
+    let node = Node { name: name?, labels, ipv4, ipv6, ipip_tunnel_addr, place: document.field().place() };
+    (document.report().errors() == 0).then_some(node)
+}
+
+fn check_bgp(bgp: &Object<'_>, written: bool, addressed: bool) {
+    let problem = match bgp.report().form {
+        _ if !written || addressed || bgp.report().errors() > 0 => return,
+        Form::V1 => "an address is missing",
+        Form::V3 if bgp.is_empty() => "it is empty",
+        Form::V3 => return,
+    };
+    let mistake = Mistake::new(Code::MissingField, problem, "no `ipv4Address` or `ipv6Address`");
+    bgp.field().error(mistake.help("give an address, or leave `bgp` out"));
+}
+
+fn subnet_v4(text: &Scalar) -> Result<(Ipv4Addr, Ipv4Net), Mistake> {
+    match scalar::net_as_written(text)? {
+        IpNet::V4(net) => Ok((net.addr(), net.trunc())),
+        IpNet::V6(_) => Err(Mistake::value(format!("`{}` is not an IPv4 address", text.text), "IPv6")),
+    }
+}
+
+fn subnet_v6(text: &Scalar) -> Result<(Ipv6Addr, Ipv6Net), Mistake> {
+    match scalar::net_as_written(text)? {
+        IpNet::V6(net) => Ok((net.addr(), net.trunc())),
+        IpNet::V4(_) => Err(Mistake::value(format!("`{}` is not an IPv6 address", text.text), "IPv4")),
+    }
+}

@@ -1,0 +1,32 @@
+//! Entries made into typed, valid resources, once.
+//!
+//! The forms of 2017 (`apiVersion: v1`) and of today (`projectcalico.org/v3`) meet here; behind this stage there
+//! is one model, shaped like v3: tiers, types, namespaces.
+
+mod catalog;
+mod configuration;
+mod decode;
+mod diagnostic;
+mod endpoint;
+mod hosts;
+mod id;
+mod network;
+mod policy;
+mod resource;
+mod rule;
+
+pub use catalog::Catalog;
+pub use configuration::configuration;
+pub use decode::{Decoded, decode};
+pub use diagnostic::{Code, Diagnostic, Severity};
+pub use endpoint::{EndpointPort, HostEndpoint, NatMapping, WorkloadEndpoint};
+pub use hosts::node_names;
+pub use id::{HostEndpointId, NetworkSetId, PolicyId, PolicyKind, ResourceId, WorkloadId};
+pub use network::{BlockAffinity, EncapMode, IpPool, IpamBlock, NetworkSet, Node};
+pub use policy::{Order, Policy, Profile, Stage, Tier, TierDefault, Types};
+pub use resource::{ConfigEntry, ConfigResource, Resource, Update};
+pub use rule::{
+    Action, EntityMatch, IcmpMatch, IpVersion, PortRange, Protocol, Rule, Services, Unenforceable,
+};
+
+pub use crate::labels::Labels;

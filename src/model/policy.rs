@@ -1,0 +1,116 @@
+//! Policies, profiles and tiers.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::Labels;
+use super::id::PolicyId;
+use super::rule::Rule;
+use crate::datastore::Place;
+use crate::labels::Selector;
+
+/// A place in a sequence: smaller first, absent last.
+#[derive(Clone, Copy, Debug)]
+pub struct Order(f64);
+
+impl Order {
+    /// An absent `order`.
+    pub const LAST: Self = Self(f64::INFINITY);
+
+    /// None for a value that is not a number.
+    pub fn new(order: f64) -> Option<Self> {
+        // Adding zero makes -0 the same place as 0.
+        (!order.is_nan()).then_some(Self(order + 0.0))
+    }
+
+    pub fn value(self) -> f64 {
+        self.0
+    }
+}
+
+impl PartialEq for Order {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Order {}
+
+impl PartialOrd for Order {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Order {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+/// The directions that a policy governs: where it says nothing there, its tier's default still counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Types {
+    pub ingress: bool,
+    pub egress: bool,
+}
+
+/// When in a packet's way through the host a policy is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// In the filter table; `apply_on_forward` asks a host endpoint to apply it to forwarded packets too.
+    Normal { apply_on_forward: bool },
+    /// Before connection tracking, host endpoints only (`doNotTrack`).
+    Untracked,
+    /// Before destination NAT, host endpoints only (`preDNAT`).
+    PreDnat,
+}
+
+/// A GlobalNetworkPolicy, NetworkPolicy or v1 policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    pub id: PolicyId,
+    pub tier: Arc<str>,
+    pub order: Order,
+    /// Namespace and service account selectors included.
+    pub selector: Selector,
+    pub types: Types,
+    pub stage: Stage,
+    pub ingress: Vec<Rule>,
+    pub egress: Vec<Rule>,
+    /// Some of its rules could not be understood: it stands in its place and denies what it governs.
+    pub invalid: bool,
+    /// `AssumeNeededOnEveryNode`: programmed even where it selects nothing.
+    pub needed_everywhere: bool,
+    pub place: Place,
+}
+
+/// Labels that endpoints inherit, and the rules that count where no policy has the last word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    pub name: Arc<str>,
+    pub labels: Labels,
+    /// v1: usable in rules by name, and inherited as labels without a value.
+    pub tags: Vec<Arc<str>>,
+    pub ingress: Vec<Rule>,
+    pub egress: Vec<Rule>,
+    /// Some of its rules could not be understood: it denies.
+    pub invalid: bool,
+    pub place: Place,
+}
+
+/// What happens to a packet that a tier's policies selected an endpoint for and none decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TierDefault {
+    Deny,
+    Pass,
+}
+
+/// A group of policies that is evaluated as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tier {
+    pub name: Arc<str>,
+    pub order: Order,
+    pub default_action: TierDefault,
+    pub place: Place,
+}

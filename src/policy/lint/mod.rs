@@ -1,0 +1,125 @@
+//! What is legal and probably not what was meant. Readers of the whole set of resources, for any host.
+
+mod references;
+mod rules;
+mod selectors;
+
+use std::sync::Arc;
+
+use crate::datastore::Place;
+use crate::model::{
+    Code, Diagnostic, HostEndpoint, NetworkSet, Policy, Profile, Resource, Rule, Severity, Tier,
+};
+use crate::model::{EntityMatch, WorkloadEndpoint};
+
+use super::host_policy::{Direction, HostPolicy, Owner};
+
+/// All lints over `resources`, in no particular order.
+pub fn lint<'r>(resources: impl IntoIterator<Item = &'r Resource>) -> Vec<Diagnostic> {
+    let world = World::of(resources);
+    let mut found = Vec::new();
+    selectors::lint(&world, &mut found);
+    rules::lint(&world, &mut found);
+    references::lint(&world, &mut found);
+    found
+}
+
+/// What `host` has in its datastore and does not enforce as written.
+pub fn on_host<'r>(
+    host: &str,
+    resources: impl IntoIterator<Item = &'r Resource>,
+    enforced: &HostPolicy,
+) -> Vec<Diagnostic> {
+    let World { policies: _, profiles: _, tiers: _, workloads, hosts, network_sets: _ } =
+        World::of(resources);
+    let workloads = workloads.into_iter().filter(|endpoint| &*endpoint.id.node == host);
+    let hosts = hosts.into_iter().filter(|endpoint| &*endpoint.id.node == host);
+    workloads
+        .filter_map(|endpoint| references::left_out(endpoint, enforced))
+        .chain(hosts.map(references::host_endpoint))
+        .collect()
+}
+
+/// The resources that lints look at, by kind.
+#[derive(Default)]
+struct World<'r> {
+    policies: Vec<&'r Policy>,
+    profiles: Vec<&'r Profile>,
+    tiers: Vec<&'r Tier>,
+    workloads: Vec<&'r WorkloadEndpoint>,
+    hosts: Vec<&'r HostEndpoint>,
+    network_sets: Vec<&'r NetworkSet>,
+}
+
+/// The rules of one owner in one direction.
+struct RuleList<'r> {
+    owner: Owner,
+    direction: Direction,
+    rules: &'r [Rule],
+    place: &'r Place,
+}
+
+impl<'r> World<'r> {
+    fn of(resources: impl IntoIterator<Item = &'r Resource>) -> Self {
+        let mut world = Self::default();
+        for resource in resources {
+            match resource {
+                Resource::Policy(policy) => world.policies.push(policy),
+                Resource::Profile(profile) => world.profiles.push(profile),
+                Resource::Tier(tier) => world.tiers.push(tier),
+                Resource::WorkloadEndpoint(endpoint) => world.workloads.push(endpoint),
+                Resource::HostEndpoint(endpoint) => world.hosts.push(endpoint),
+                Resource::NetworkSet(set) => world.network_sets.push(set),
+                Resource::IpPool(_)
+                | Resource::Node(_)
+                | Resource::Config(_)
+                | Resource::ClusterInformation(_)
+                | Resource::BlockAffinity(_)
+                | Resource::IpamBlock(_) => {}
+            }
+        }
+        world
+    }
+
+    /// Every list of rules that somebody wrote and that could be understood.
+    fn rule_lists(&self) -> impl Iterator<Item = RuleList<'r>> {
+        let of_policies = self.policies.iter().filter(|policy| !policy.invalid).flat_map(|policy| {
+            let owner = Owner::Policy(policy.id.clone());
+            both_directions(owner, &policy.ingress, &policy.egress, &policy.place)
+        });
+        let of_profiles = self.profiles.iter().filter(|profile| !profile.invalid).flat_map(|profile| {
+            let owner = Owner::Profile(Arc::clone(&profile.name));
+            both_directions(owner, &profile.ingress, &profile.egress, &profile.place)
+        });
+        of_policies.chain(of_profiles)
+    }
+}
+
+fn both_directions<'r>(
+    owner: Owner,
+    ingress: &'r [Rule],
+    egress: &'r [Rule],
+    place: &'r Place,
+) -> [RuleList<'r>; 2] {
+    [
+        RuleList { owner: owner.clone(), direction: Direction::Ingress, rules: ingress, place },
+        RuleList { owner, direction: Direction::Egress, rules: egress, place },
+    ]
+}
+
+/// The two sides of a rule with the names that manifests give them.
+fn sides(rule: &Rule) -> [(&'static str, &EntityMatch); 2] {
+    [("source", &rule.source), ("destination", &rule.destination)]
+}
+
+fn warning(code: Code, place: &Place, message: String, label: String, help: Option<String>) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Warning,
+        code,
+        place: place.clone(),
+        excerpt: None,
+        message,
+        label,
+        help,
+    }
+}

@@ -1,0 +1,17 @@
+//! What one host must enforce: active policies and profiles, IP sets and their members, tiers in order.
+//!
+//! [`Calc`] is told about resources one by one and keeps a [`HostPolicy`] up to date.
+
+mod calc;
+mod host_policy;
+pub mod lint;
+mod lower;
+mod order;
+mod sets;
+
+pub use calc::{Calc, Settings};
+pub use host_policy::{
+    ActivePolicy, ActiveProfile, ActiveRule, ActiveSide, Direction, EndpointTier, HostPolicy, IpSet,
+    LocalEndpoint, Member, Owner, Pool, RuleSource, SetId, SetKind, TransportProtocol,
+};
+pub use order::builtin_tiers;

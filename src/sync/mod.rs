@@ -1,0 +1,45 @@
+//! What is wanted less what is programmed: a [`Plan`] of texts for `ipset restore` and `iptables-restore`.
+//!
+//! [`Plan`] says in which order a host is changed and why. [`Programmed`] is what the kernel has, read from the
+//! output of `ipset save` and `iptables-save`; rules are compared by the id in their comment, never parsed.
+
+mod detour;
+#[cfg(test)]
+mod fake_kernel;
+mod ownership;
+mod plan;
+mod programmed;
+mod read_back;
+mod sets;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use plan::{Plan, Step, plan};
+pub use programmed::Programmed;
+pub use read_back::ReadBackError;
+pub use sets::{SetChanges, SetRemovals};
+pub use tables::TableChanges;
+
+use crate::config::InsertMode;
+use crate::model::IpVersion;
+use crate::rules::ruleset::Ruleset;
+
+/// What the kernel shall have of ours.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// One a family. A family without one is left alone; one whose ruleset is empty is cleaned of all that is ours.
+    pub rulesets: Vec<Arc<Ruleset>>,
+    /// Where our rules stand among the foreign ones of a kernel chain.
+    pub insert_mode: InsertMode,
+}
+
+impl Desired {
+    /// Only these families.
+    pub fn restricted_to(mut self, versions: &[IpVersion]) -> Self {
+        self.rulesets.retain(|ruleset| versions.contains(&ruleset.version));
+        self
+    }
+}

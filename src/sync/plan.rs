@@ -1,0 +1,116 @@
+//! The order in which a host is changed.
+
+use super::detour::detour;
+use super::sets::{SetChanges, SetRemovals};
+use super::tables::TableChanges;
+use super::{Desired, Programmed};
+use crate::model::IpVersion;
+use crate::rules::ruleset::TableName;
+
+/// What to do, in order, so that the kernel has what is desired.
+///
+/// 1. *No rule ever names a set that is not there.* A restore that does is refused as a whole. So sets are made and
+///    filled first, then the tables are written, and only then are sets destroyed that nothing names any more.
+/// 2. *A table changes at once.* `iptables-restore` commits a table as a whole; a failed one changes nothing. Between
+///    tables, and between sets and tables, nothing is atomic; each step alone leaves a host that enforces either the
+///    old or the new rules of that table.
+/// 3. *A plan leaves nothing to do*: `plan(d, p.after(&plan(d, p)))` is empty. A step with nothing to do is absent.
+/// 4. *The texts are a function of both ends only*: sorted, and without regard to how the host came there.
+///
+/// Goal 1 conflicts with names that are fixed: a set of ours may be there with a type that can't be swapped, and can
+/// neither be renamed nor destroyed while rules name it. Then the plan has two such rounds, the first on a detour.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Also those with nothing to do: they know what was found right, which need not be compared again.
+    steps: Vec<Step>,
+}
+
+/// The input of one process.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// For `ipset restore`: sets are created, filled, changed.
+    Sets(SetChanges),
+    /// For `iptables-restore --noflush` or its IPv6 sibling.
+    Table(TableChanges),
+    /// For `ipset restore`: sets that no rule names any more are destroyed. The kernel may hold on to one for a
+    /// moment after the rules are gone.
+    RemoveSets(SetRemovals),
+}
+
+/// The changes that make the kernel, as it is `programmed`, have what is `desired`.
+pub fn plan(desired: &Desired, programmed: &Programmed) -> Plan {
+    let Some(aside) = detour(desired, programmed) else {
+        return Plan { steps: round(desired, programmed) };
+    };
+    let mut plan = Plan { steps: round(&aside, programmed) };
+    let between = programmed.clone().after(&plan);
+    plan.steps.extend(round(desired, &between));
+    plan
+}
+
+impl Plan {
+    /// In the order in which they must be carried out.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| !step.is_empty())
+    }
+
+    /// The kernel has what is desired.
+    pub fn is_empty(&self) -> bool {
+        self.steps().next().is_none()
+    }
+}
+
+impl Step {
+    /// The input of the process.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Sets(changes) => changes.text(),
+            Self::Table(changes) => changes.text(),
+            Self::RemoveSets(removals) => removals.text(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Sets(changes) => changes.is_empty(),
+            Self::Table(changes) => changes.is_empty(),
+            Self::RemoveSets(removals) => removals.is_empty(),
+        }
+    }
+}
+
+impl Programmed {
+    /// What the kernel has once `plan` was carried out.
+    #[must_use]
+    pub fn after(mut self, plan: &Plan) -> Self {
+        for step in &plan.steps {
+            match step {
+                Step::Sets(changes) => changes.apply(&mut self),
+                Step::Table(changes) => changes.apply(&mut self),
+                Step::RemoveSets(removals) => removals.apply(&mut self),
+            }
+        }
+        self
+    }
+}
+
+/// Sets, then tables, then the sets that are left over.
+fn round(desired: &Desired, programmed: &Programmed) -> Vec<Step> {
+    let sets = SetChanges::between(desired, programmed);
+    let removals = SetRemovals::between(desired, programmed, &sets);
+    [Step::Sets(sets)]
+        .into_iter()
+        .chain(tables(desired, programmed))
+        .chain([Step::RemoveSets(removals)])
+        .collect()
+}
+
+fn tables(desired: &Desired, programmed: &Programmed) -> impl Iterator<Item = Step> {
+    [IpVersion::V4, IpVersion::V6]
+        .into_iter()
+        .filter_map(|version| desired.rulesets.iter().find(|ruleset| ruleset.version == version))
+        .flat_map(|ruleset| TableName::ALL.map(|table| (ruleset, table)))
+        .map(|(ruleset, table)| {
+            Step::Table(TableChanges::between(ruleset, table, desired.insert_mode, programmed))
+        })
+}

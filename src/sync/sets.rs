@@ -1,0 +1,306 @@
+//! The changes of IP sets, as values and as the input of `ipset restore` (reference §9).
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+use super::ownership::{set_family, temporary_set_name};
+use super::{Desired, Programmed};
+use crate::model::IpVersion;
+use crate::policy::Member;
+use crate::rules::ruleset::{KernelSet, SetType};
+
+/// Bytes of a member's line, roughly.
+const LINE: usize = 64;
+
+/// Sets to make and to change. `ipset restore` carries the lines out one by one: after a failure read back and plan
+/// again.
+#[derive(Clone, Debug)]
+pub struct SetChanges {
+    /// By name.
+    changes: Vec<SetChange>,
+    /// Found as they are to be.
+    right: Vec<Arc<KernelSet>>,
+}
+
+/// Sets that no rule names any more.
+#[derive(Clone, Debug)]
+pub struct SetRemovals {
+    /// Sorted.
+    names: BTreeSet<Box<str>>,
+}
+
+#[derive(Clone, Debug)]
+enum SetChange {
+    Create(Arc<KernelSet>),
+    Update {
+        set: Arc<KernelSet>,
+        removed: Vec<Member>,
+        added: Vec<Member>,
+    },
+    /// Another set is filled and swapped in; under its name what was there before waits to be destroyed.
+    Replace {
+        set: Arc<KernelSet>,
+        temporary: Box<str>,
+    },
+}
+
+/// A set of ours that is there.
+#[derive(Clone, Debug)]
+pub(super) enum ProgrammedSet {
+    /// As wanted at the time.
+    Written(Arc<KernelSet>),
+    Read(ReadSet),
+}
+
+/// A set as the kernel tells it.
+#[derive(Clone, Debug)]
+pub(super) struct ReadSet {
+    /// None for one that we never make.
+    pub(super) set_type: Option<SetType>,
+    pub(super) version: Option<IpVersion>,
+    pub(super) max_elements: Option<u32>,
+    /// It has an option, or a member, that we never write.
+    pub(super) strange: bool,
+    /// Sorted, each once.
+    pub(super) members: Vec<Member>,
+}
+
+/// How a set that is there can become the wanted one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By adding and deleting members.
+    Update,
+    /// Only as a whole: what it may hold differs.
+    Replace,
+    /// Not at all: the kernel swaps sets of one type and family only.
+    Blocked,
+}
+
+impl SetChanges {
+    pub(super) fn between(desired: &Desired, programmed: &Programmed) -> Self {
+        let mut changes = Self { changes: Vec::new(), right: Vec::new() };
+        let mut temporaries = Temporaries { programmed, next: 0 };
+        for set in wanted_sets(desired) {
+            match programmed.sets.get(set.name.as_str()) {
+                None => changes.changes.push(SetChange::Create(Arc::clone(set))),
+                Some(there) => changes.add(set, there, &mut temporaries),
+            }
+        }
+        changes
+    }
+
+    /// Nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The input of `ipset restore`.
+    pub fn text(&self) -> String {
+        let lines: usize = self.changes.iter().map(SetChange::lines).sum();
+        let mut out = String::with_capacity(lines * LINE);
+        // A String takes everything.
+        let _ = self.changes.iter().try_for_each(|change| change.write(&mut out));
+        out.push_str("COMMIT\n");
+        out
+    }
+
+    pub(super) fn apply(&self, programmed: &mut Programmed) {
+        for change in &self.changes {
+            let set = change.set();
+            let before =
+                programmed.sets.insert(set.name.as_str().into(), ProgrammedSet::Written(Arc::clone(set)));
+            if let (SetChange::Replace { temporary, .. }, Some(before)) = (change, before) {
+                programmed.sets.insert(temporary.clone(), before);
+            }
+        }
+        for set in &self.right {
+            programmed.sets.insert(set.name.as_str().into(), ProgrammedSet::Written(Arc::clone(set)));
+        }
+    }
+
+    fn add(&mut self, set: &Arc<KernelSet>, there: &ProgrammedSet, temporaries: &mut Temporaries<'_>) {
+        if there.is_written_from(set) {
+            return;
+        }
+        let set = Arc::clone(set);
+        match there.way_to(&set) {
+            Way::Update => {
+                let removed = lacking(there.members(), &set.members);
+                let added = lacking(&set.members, there.members());
+                if removed.is_empty() && added.is_empty() {
+                    self.right.push(set);
+                } else {
+                    self.changes.push(SetChange::Update { set, removed, added });
+                }
+            }
+            // A blocked one was moved aside by a detour: it does not come here.
+            Way::Replace | Way::Blocked => {
+                let temporary = temporaries.next(set.version);
+                self.changes.push(SetChange::Replace { set, temporary });
+            }
+        }
+    }
+}
+
+impl SetRemovals {
+    pub(super) fn between(desired: &Desired, programmed: &Programmed, changes: &SetChanges) -> Self {
+        let wanted: BTreeSet<&str> = wanted_sets(desired).map(|set| set.name.as_str()).collect();
+        let unwanted =
+            programmed.sets.keys().filter(|name| is_of_family(desired, name) && !wanted.contains(&***name));
+        let temporaries = changes.changes.iter().filter_map(SetChange::temporary);
+        Self { names: unwanted.map(|name| &**name).chain(temporaries).map(Box::from).collect() }
+    }
+
+    /// Nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The input of `ipset restore`.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        for name in &self.names {
+            out.push_str("destroy ");
+            out.push_str(name);
+            out.push('\n');
+        }
+        out.push_str("COMMIT\n");
+        out
+    }
+
+    pub(super) fn apply(&self, programmed: &mut Programmed) {
+        for name in &self.names {
+            programmed.sets.remove(name);
+        }
+    }
+}
+
+impl SetChange {
+    fn set(&self) -> &Arc<KernelSet> {
+        match self {
+            Self::Create(set) | Self::Update { set, .. } | Self::Replace { set, .. } => set,
+        }
+    }
+
+    fn temporary(&self) -> Option<&str> {
+        match self {
+            Self::Create(_) | Self::Update { .. } => None,
+            Self::Replace { set: _, temporary } => Some(temporary),
+        }
+    }
+
+    fn lines(&self) -> usize {
+        match self {
+            Self::Create(set) => set.members.len() + 1,
+            Self::Update { set: _, removed, added } => removed.len() + added.len(),
+            Self::Replace { set, temporary: _ } => set.members.len() + 2,
+        }
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        match self {
+            Self::Create(set) => {
+                write_create(out, set.name.as_str(), set)?;
+                write_members(out, "add", set.name.as_str(), &set.members, "")
+            }
+            Self::Update { set, removed, added } => {
+                write_members(out, "del", set.name.as_str(), removed, " --exist")?;
+                write_members(out, "add", set.name.as_str(), added, "")
+            }
+            Self::Replace { set, temporary } => {
+                write_create(out, temporary, set)?;
+                write_members(out, "add", temporary, &set.members, "")?;
+                writeln!(out, "swap {} {temporary}", set.name)
+            }
+        }
+    }
+}
+
+impl ProgrammedSet {
+    pub(super) fn way_to(&self, wanted: &KernelSet) -> Way {
+        let (set_type, version, max_elements, strange) = match self {
+            Self::Written(set) => (Some(set.set_type), Some(set.version), Some(set.max_elements), false),
+            Self::Read(set) => (set.set_type, set.version, set.max_elements, set.strange),
+        };
+        if set_type != Some(wanted.set_type) || version != Some(wanted.version) {
+            Way::Blocked
+        } else if max_elements != Some(wanted.max_elements) || strange {
+            Way::Replace
+        } else {
+            Way::Update
+        }
+    }
+
+    pub(super) fn members(&self) -> &[Member] {
+        match self {
+            Self::Written(set) => &set.members,
+            Self::Read(set) => &set.members,
+        }
+    }
+
+    fn is_written_from(&self, wanted: &Arc<KernelSet>) -> bool {
+        matches!(self, Self::Written(set) if Arc::ptr_eq(set, wanted))
+    }
+}
+
+/// Names for sets that are swapped in, none of them taken.
+struct Temporaries<'a> {
+    programmed: &'a Programmed,
+    next: usize,
+}
+
+impl Temporaries<'_> {
+    fn next(&mut self, version: IpVersion) -> Box<str> {
+        loop {
+            let name = temporary_set_name(version, self.next);
+            self.next += 1;
+            if !self.programmed.sets.contains_key(name.as_str()) {
+                return name.into();
+            }
+        }
+    }
+}
+
+/// By name, v4 before v6.
+pub(super) fn wanted_sets(desired: &Desired) -> impl Iterator<Item = &Arc<KernelSet>> {
+    [IpVersion::V4, IpVersion::V6]
+        .into_iter()
+        .filter_map(|version| desired.rulesets.iter().find(|ruleset| ruleset.version == version))
+        .flat_map(|ruleset| ruleset.sets.values())
+}
+
+/// The set is of a family that we are to program.
+fn is_of_family(desired: &Desired, name: &str) -> bool {
+    set_family(name).is_some_and(|version| desired.rulesets.iter().any(|ruleset| ruleset.version == version))
+}
+
+/// What `members` has and `others` has not; both sorted.
+fn lacking(members: &[Member], others: &[Member]) -> Vec<Member> {
+    let mut others = others.iter().peekable();
+    members
+        .iter()
+        .filter(|member| {
+            while others.next_if(|other| other < member).is_some() {}
+            others.peek() != Some(member)
+        })
+        .copied()
+        .collect()
+}
+
+fn write_create(out: &mut String, name: &str, set: &KernelSet) -> fmt::Result {
+    let family = match set.version {
+        IpVersion::V4 => "inet",
+        IpVersion::V6 => "inet6",
+    };
+    let (set_type, max) = (set.set_type.name(), set.max_elements);
+    writeln!(out, "create {name} {set_type} family {family} maxelem {max}")
+}
+
+fn write_members(out: &mut String, verb: &str, set: &str, members: &[Member], option: &str) -> fmt::Result {
+    for member in members {
+        write!(out, "{verb} {set} ")?;
+        writeln!(out, "{member}{option}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! The changes of one table, as values and as the input of `iptables-restore`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::sync::Arc;
+
+use super::Programmed;
+use super::programmed::{Entry, OurRule, ProgrammedChain, ProgrammedTable};
+use crate::config::InsertMode;
+use crate::model::IpVersion;
+use crate::rules::hash::{RuleHash, rule_hashes};
+use crate::rules::ruleset::{Chain, Hook, Rule, Ruleset, Table, TableName};
+use crate::rules::text::push_rule;
+
+/// Bytes of a rule's line, roughly.
+const LINE: usize = 160;
+
+/// The changes of one table: one transaction.
+///
+/// A chain that differs is flushed and written again as a whole. Felix edits rules by number in legacy tables and
+/// rewrites chains in nft ones, where it deletes chains in a second transaction. One form serves both: since the
+/// transaction is atomic no packet sees the empty chain, and iptables-restore 1.8.9, legacy and nft, takes flushes,
+/// rules and deletions together. The price: the chain's counters begin again at 0.
+#[derive(Clone, Debug)]
+pub struct TableChanges {
+    version: IpVersion,
+    table: TableName,
+    /// Created or rewritten, by name.
+    written: Vec<WrittenChain>,
+    /// Sorted.
+    removed: Vec<Box<str>>,
+    /// By chain.
+    hooks: Vec<HookChange>,
+    /// Found as they are to be.
+    right: Vec<Arc<Chain>>,
+}
+
+#[derive(Clone, Debug)]
+struct WrittenChain {
+    chain: Arc<Chain>,
+    ids: Vec<RuleHash>,
+}
+
+/// All of ours in one foreign chain is removed and put in anew.
+#[derive(Clone, Debug)]
+struct HookChange {
+    chain: Box<str>,
+    removed: Vec<Box<str>>,
+    wanted: HookRules,
+}
+
+/// What is to stand in one foreign chain.
+#[derive(Clone, Debug)]
+struct HookRules {
+    mode: InsertMode,
+    rules: Vec<OurRule>,
+    appended: Vec<OurRule>,
+}
+
+impl TableChanges {
+    pub(super) fn between(
+        ruleset: &Ruleset,
+        table: TableName,
+        mode: InsertMode,
+        programmed: &Programmed,
+    ) -> Self {
+        let version = ruleset.version;
+        let wanted = ruleset.tables.iter().find(|candidate| candidate.name == table);
+        let programmed = programmed.table(version, table);
+        let (written, right) = written_and_right(wanted, programmed);
+        Self {
+            version,
+            table,
+            written,
+            right,
+            removed: removed_chains(wanted, programmed),
+            hooks: hook_changes(wanted, mode, programmed),
+        }
+    }
+
+    pub fn version(&self) -> IpVersion {
+        self.version
+    }
+
+    pub fn table(&self) -> TableName {
+        self.table
+    }
+
+    /// Nothing changes.
+    pub fn is_empty(&self) -> bool {
+        let Self { version: _, table: _, written, removed, hooks, right: _ } = self;
+        written.is_empty() && removed.is_empty() && hooks.is_empty()
+    }
+
+    /// The input of `iptables-restore --noflush`.
+    pub fn text(&self) -> String {
+        let rules: usize = self.written.iter().map(|written| written.ids.len() + 1).sum();
+        let mut out = String::with_capacity(rules * LINE);
+        push_line(&mut out, &["*", self.table.name()]);
+        self.push_declarations(&mut out);
+        self.written.iter().for_each(|written| written.push_rules(&mut out));
+        self.hooks.iter().for_each(|hook| hook.push_rules(&mut out));
+        self.removed.iter().for_each(|chain| push_line(&mut out, &["--delete-chain ", chain]));
+        out.push_str("COMMIT\n");
+        out
+    }
+
+    pub(super) fn apply(&self, programmed: &mut Programmed) {
+        let table = programmed.tables.entry((self.version, self.table)).or_default();
+        for chain in &self.removed {
+            table.ours.remove(chain);
+        }
+        for written in &self.written {
+            table.ours.insert(written.chain.name.as_str().into(), written.programmed());
+        }
+        for chain in &self.right {
+            if let Some(programmed) = table.ours.get_mut(chain.name.as_str()) {
+                programmed.source = Some(Arc::clone(chain));
+            }
+        }
+        for hook in &self.hooks {
+            hook.apply(table.foreign.entry(hook.chain.clone()).or_default());
+        }
+    }
+
+    /// Creates chains and empties the others, also those to be deleted: then none of these jumps to another.
+    fn push_declarations(&self, out: &mut String) {
+        let written = self.written.iter().map(|written| written.chain.name.as_str());
+        let chains: BTreeSet<&str> = written.chain(self.removed.iter().map(|chain| &**chain)).collect();
+        chains.into_iter().for_each(|chain| push_line(out, &[":", chain, " - -"]));
+    }
+}
+
+impl WrittenChain {
+    fn push_rules(&self, out: &mut String) {
+        for (id, rule) in self.ids.iter().zip(&self.chain.rules) {
+            out.push_str("-A ");
+            out.push_str(self.chain.name.as_str());
+            out.push(' ');
+            push_marked(out, *id, rule);
+            out.push('\n');
+        }
+    }
+
+    fn programmed(&self) -> ProgrammedChain {
+        ProgrammedChain {
+            ids: self.ids.iter().copied().map(Some).collect(),
+            source: Some(Arc::clone(&self.chain)),
+        }
+    }
+}
+
+impl HookChange {
+    fn push_rules(&self, out: &mut String) {
+        let Self { chain, removed, wanted: HookRules { mode, rules, appended } } = self;
+        removed.iter().for_each(|rule| push_line(out, &["-D ", chain, " ", rule]));
+        match mode {
+            // The last one inserted is the first.
+            InsertMode::Insert => {
+                rules.iter().rev().for_each(|rule| push_line(out, &["-I ", chain, " ", &rule.text]));
+            }
+            InsertMode::Append => {
+                rules.iter().for_each(|rule| push_line(out, &["-A ", chain, " ", &rule.text]));
+            }
+        }
+        appended.iter().for_each(|rule| push_line(out, &["-A ", chain, " ", &rule.text]));
+    }
+
+    fn apply(&self, entries: &mut Vec<Entry>) {
+        let foreign = entries.iter().filter(|entry| entry.ours().is_none()).count();
+        *entries = self
+            .wanted
+            .among(foreign)
+            .map(|rule| rule.cloned().map_or(Entry::Foreign, Entry::Ours))
+            .collect();
+    }
+}
+
+impl HookRules {
+    fn new(hook: &Hook, mode: InsertMode) -> Self {
+        Self {
+            mode,
+            rules: marked_rules(hook.chain, &hook.rules),
+            appended: marked_rules(&[hook.chain, "*appends*"].concat(), &hook.appended),
+        }
+    }
+
+    fn none() -> Self {
+        Self { mode: InsertMode::Insert, rules: Vec::new(), appended: Vec::new() }
+    }
+
+    /// The whole chain, None for each of so many foreign rules.
+    fn among(&self, foreign: usize) -> impl Iterator<Item = Option<&OurRule>> {
+        let (before, behind) = match self.mode {
+            InsertMode::Insert => (0, foreign),
+            InsertMode::Append => (foreign, 0),
+        };
+        std::iter::repeat_n(None, before)
+            .chain(self.rules.iter().map(Some))
+            .chain(std::iter::repeat_n(None, behind))
+            .chain(self.appended.iter().map(Some))
+    }
+
+    /// The chain is as it is to be. A rule without an id never is.
+    fn stand_in(&self, entries: &[Entry]) -> bool {
+        let foreign = entries.iter().filter(|entry| entry.ours().is_none()).count();
+        self.among(foreign)
+            .map(|rule| rule.map(|rule| rule.id))
+            .eq(entries.iter().map(|entry| entry.ours().map(|rule| rule.id)))
+    }
+}
+
+/// The chains to write, and those that were compared and need not be.
+fn written_and_right(
+    wanted: Option<&Table>,
+    programmed: &ProgrammedTable,
+) -> (Vec<WrittenChain>, Vec<Arc<Chain>>) {
+    let (mut written, mut right) = (Vec::new(), Vec::new());
+    for chain in wanted.into_iter().flat_map(|table| table.chains.values()) {
+        let programmed = programmed.ours.get(chain.name.as_str());
+        if programmed.is_some_and(|programmed| programmed.is_written_from(chain)) {
+            continue;
+        }
+        let ids = rule_hashes(chain.name.as_str(), &chain.rules);
+        if programmed.is_some_and(|programmed| programmed.has_ids(&ids)) {
+            right.push(Arc::clone(chain));
+        } else {
+            written.push(WrittenChain { chain: Arc::clone(chain), ids });
+        }
+    }
+    (written, right)
+}
+
+fn removed_chains(wanted: Option<&Table>, programmed: &ProgrammedTable) -> Vec<Box<str>> {
+    let wanted: BTreeSet<&str> =
+        wanted.into_iter().flat_map(|table| table.chains.keys()).map(|name| name.as_str()).collect();
+    programmed.ours.keys().filter(|name| !wanted.contains(&***name)).cloned().collect()
+}
+
+fn hook_changes(wanted: Option<&Table>, mode: InsertMode, programmed: &ProgrammedTable) -> Vec<HookChange> {
+    let mut chains: BTreeMap<&str, HookRules> = programmed
+        .foreign
+        .iter()
+        .filter(|(_, entries)| entries.iter().any(|entry| entry.ours().is_some()))
+        .map(|(chain, _)| (&**chain, HookRules::none()))
+        .collect();
+    let hooks = wanted.into_iter().flat_map(|table| &table.hooks);
+    chains.extend(hooks.map(|hook| (hook.chain, HookRules::new(hook, mode))));
+    chains
+        .into_iter()
+        .filter_map(|(chain, wanted)| {
+            let entries = programmed.foreign.get(chain).map_or(&[][..], Vec::as_slice);
+            (!wanted.stand_in(entries)).then(|| HookChange {
+                chain: chain.into(),
+                removed: our_texts(entries),
+                wanted,
+            })
+        })
+        .collect()
+}
+
+fn our_texts(entries: &[Entry]) -> Vec<Box<str>> {
+    entries.iter().filter_map(Entry::ours).map(|rule| rule.text.clone()).collect()
+}
+
+fn marked_rules(seed: &str, rules: &[Rule]) -> Vec<OurRule> {
+    rule_hashes(seed, rules)
+        .into_iter()
+        .zip(rules)
+        .map(|(id, rule)| {
+            let mut text = String::new();
+            push_marked(&mut text, id, rule);
+            OurRule { id: Some(id), text: text.into() }
+        })
+        .collect()
+}
+
+/// The rule with its id as the first comment.
+fn push_marked(out: &mut String, id: RuleHash, rule: &Rule) {
+    // A String takes everything.
+    let _ = write!(out, "-m comment --comment \"cali:{id}\"");
+    push_rule(out, rule);
+}
+
+fn push_line(out: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| out.push_str(part));
+    out.push('\n');
+}

@@ -1,0 +1,368 @@
+//! Random manifests of all kinds and both forms, over so few names, labels and addresses that they meet.
+//! Some are invalid in themselves; none is broken YAML.
+
+use proptest::prelude::*;
+
+type Text = BoxedStrategy<String>;
+/// `key: value`, or nothing.
+type Field = BoxedStrategy<Option<String>>;
+
+/// One document of any kind.
+pub fn document() -> Text {
+    prop_oneof![
+        5 => workload(),
+        5 => policy_v3(),
+        2 => policy_v1(),
+        2 => profile(),
+        2 => network_set(),
+        1 => host_endpoint(),
+        1 => tier(),
+        1 => pool(),
+        1 => node(),
+        1 => configuration(),
+        1 => nonsense(),
+    ]
+    .boxed()
+}
+
+fn workload() -> Text {
+    let v3 = resource(
+        "projectcalico.org/v3",
+        "WorkloadEndpoint",
+        vec![
+            always("name", words(&["host--1-k8s-a-eth0", "host--1-k8s-b-eth0", "host--2-k8s-c-eth0"])),
+            always("namespace", namespace()),
+            sometimes("labels", labels()),
+        ],
+        vec![],
+    );
+    let matching =
+        (pick(&[("host-1", "a"), ("host-1", "b"), ("host-2", "c")]), namespace(), labels(), endpoint_spec())
+            .prop_map(|((node, pod), namespace, labels, spec)| {
+                let name = format!("{}-k8s-{pod}-eth0", node.replace('-', "--"));
+                let spec = format!("{{node: {node}, orchestrator: k8s, pod: {pod}, endpoint: eth0, {spec}}}");
+                format!(
+                    "apiVersion: projectcalico.org/v3\nkind: WorkloadEndpoint\n\
+                 metadata: {{name: {name}, namespace: {namespace}, labels: {labels}}}\nspec: {spec}\n"
+                )
+            });
+    let v1 = (words(&["host-1", "host-2"]), words(&["a", "b"]), labels(), endpoint_spec()).prop_map(
+        |(node, workload, labels, spec)| {
+            format!(
+                "apiVersion: v1\nkind: workloadEndpoint\nmetadata: {{name: eth0, node: {node}, orchestrator: demo, \
+                 workload: {workload}, labels: {labels}}}\nspec: {{{spec}}}\n"
+            )
+        },
+    );
+    prop_oneof![6 => matching, 2 => v1, 1 => v3].boxed()
+}
+
+/// Without braces: the two forms have these in common.
+fn endpoint_spec() -> Text {
+    let fields = vec![
+        always("interfaceName", words(&["cali1", "cali2", "cali12", "calix"])),
+        always("ipNetworks", list(words(&["10.0.0.1/32", "10.0.0.2", "10.0.1.0/24", "'fd00::1/128'"]), 1..3)),
+        sometimes("profiles", list(profile_name(), 0..3)),
+        sometimes(
+            "ports",
+            list(
+                words(&["{name: http, protocol: TCP, port: 80}", "{name: dns, protocol: UDP, port: 53}"]),
+                0..3,
+            ),
+        ),
+        sometimes("allowSpoofedSourcePrefixes", words(&["[10.9.0.0/16]"])),
+    ];
+    fields.prop_map(joined).boxed()
+}
+
+fn host_endpoint() -> Text {
+    let spec = vec![
+        always("node", words(&["host-1", "host-2"])),
+        sometimes("interfaceName", words(&["eth0", "'*'"])),
+        always("expectedIPs", list(words(&["192.168.0.1", "'fd00::9'"]), 1..2)),
+        sometimes("profiles", list(profile_name(), 0..2)),
+    ];
+    let metadata = vec![always("name", words(&["a", "b"])), sometimes("labels", labels())];
+    resource("projectcalico.org/v3", "HostEndpoint", metadata, spec)
+}
+
+fn policy_v3() -> Text {
+    let global = resource(
+        "projectcalico.org/v3",
+        "GlobalNetworkPolicy",
+        vec![always("name", policy_name())],
+        policy_fields(),
+    );
+    let namespaced = resource(
+        "projectcalico.org/v3",
+        "NetworkPolicy",
+        vec![always("name", policy_name()), always("namespace", namespace())],
+        policy_fields(),
+    );
+    let staged = resource(
+        "projectcalico.org/v3",
+        "StagedGlobalNetworkPolicy",
+        vec![always("name", policy_name())],
+        policy_fields(),
+    );
+    prop_oneof![6 => global, 3 => namespaced, 1 => staged].boxed()
+}
+
+fn policy_fields() -> Vec<Field> {
+    vec![
+        sometimes("tier", words(&["default", "platform", "kube-admin"])),
+        sometimes("order", order()),
+        sometimes("selector", selector()),
+        sometimes("namespaceSelector", selector()),
+        sometimes("types", words(&["[Ingress]", "[Egress]", "[Ingress, Egress]"])),
+        sometimes("ingress", list(rule_v3(), 0..3)),
+        sometimes("egress", list(rule_v3(), 0..3)),
+        rarely("doNotTrack", words(&["true"])),
+    ]
+}
+
+fn policy_v1() -> Text {
+    let spec = vec![
+        sometimes("order", order()),
+        sometimes("selector", selector()),
+        sometimes("ingress", list(rule_v1(), 0..3)),
+        sometimes("egress", list(rule_v1(), 0..3)),
+    ];
+    resource("v1", "policy", vec![always("name", policy_name())], spec)
+}
+
+fn profile() -> Text {
+    let v3 = resource(
+        "projectcalico.org/v3",
+        "Profile",
+        vec![always("name", profile_name())],
+        vec![
+            sometimes("labelsToApply", labels()),
+            sometimes("ingress", list(rule_v3(), 0..2)),
+            sometimes("egress", list(rule_v3(), 0..2)),
+        ],
+    );
+    let v1 = resource(
+        "v1",
+        "profile",
+        vec![
+            always("name", profile_name()),
+            sometimes("labels", labels()),
+            sometimes("tags", list(words(&["tag-a", "a"]), 0..3)),
+        ],
+        vec![sometimes("ingress", list(rule_v1(), 0..2)), sometimes("egress", list(rule_v1(), 0..2))],
+    );
+    prop_oneof![v3, v1].boxed()
+}
+
+fn network_set() -> Text {
+    let spec = || vec![sometimes("nets", list(net(), 0..4))];
+    let global = vec![always("name", words(&["n"])), sometimes("labels", labels())];
+    let namespaced =
+        vec![always("name", words(&["n"])), always("namespace", namespace()), sometimes("labels", labels())];
+    prop_oneof![
+        resource("projectcalico.org/v3", "GlobalNetworkSet", global, spec()),
+        resource("projectcalico.org/v3", "NetworkSet", namespaced, spec()),
+    ]
+    .boxed()
+}
+
+fn tier() -> Text {
+    let spec = vec![sometimes("order", order()), sometimes("defaultAction", words(&["Pass", "Deny"]))];
+    resource("projectcalico.org/v3", "Tier", vec![always("name", words(&["platform", "default"]))], spec)
+}
+
+fn pool() -> Text {
+    let v3 = resource(
+        "projectcalico.org/v3",
+        "IPPool",
+        vec![always("name", words(&["pool-a", "pool-b"]))],
+        vec![
+            always("cidr", words(&["10.0.0.0/16", "10.1.0.0/16", "'fd00::/64'"])),
+            sometimes("ipipMode", words(&["Always", "CrossSubnet", "Never"])),
+            sometimes("natOutgoing", words(&["true", "false"])),
+        ],
+    );
+    let v1 = resource(
+        "v1",
+        "ipPool",
+        vec![always("cidr", words(&["10.0.0.0/16"]))],
+        vec![sometimes("nat-outgoing", words(&["true"])), sometimes("ipip", words(&["{enabled: true}"]))],
+    );
+    prop_oneof![2 => v3, 1 => v1].boxed()
+}
+
+fn node() -> Text {
+    let spec = vec![sometimes(
+        "bgp",
+        words(&["{ipv4Address: 172.16.0.1/24}", "{ipv4Address: 172.16.0.2, ipv6Address: 'fd01::2'}"]),
+    )];
+    resource("projectcalico.org/v3", "Node", vec![always("name", words(&["host-1", "host-2"]))], spec)
+}
+
+fn configuration() -> Text {
+    let spec = vec![
+        sometimes("logPrefix", words(&["'dropped %n'"])),
+        sometimes("defaultEndpointToHostAction", words(&["Accept", "Drop", "Retrun"])),
+        sometimes("ipv6Support", words(&["false"])),
+        sometimes("workloadSourceSpoofing", words(&["Any", "Disabled"])),
+        sometimes("floatingIPs", words(&["Enabled"])),
+    ];
+    let name = words(&["default", "node.host-1", "node.host-2"]);
+    resource("projectcalico.org/v3", "FelixConfiguration", vec![always("name", name)], spec)
+}
+
+/// Well-formed, and not what it should be.
+fn nonsense() -> Text {
+    pick(&[
+        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolice\nmetadata: {name: p}\n",
+        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {}\n",
+        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: p}\nspec: [1, 2]\n",
+        "apiVersion: v1\nkind: workloadEndpoint\nmetadata: {name: eth0, node: host-1}\n",
+        "just: words\n",
+        "text\n",
+    ])
+    .prop_map(str::to_owned)
+    .boxed()
+}
+
+fn rule_v3() -> Text {
+    rule(&["Allow", "Deny", "Log", "Pass"], &["TCP", "UDP", "ICMP", "ICMPv6", "SCTP", "8"], || {
+        vec![
+            sometimes("selector", selector()),
+            rarely("notSelector", selector()),
+            rarely("namespaceSelector", selector()),
+            rarely("nets", list(net(), 1..3)),
+            rarely("notNets", list(net(), 1..3)),
+            rarely("ports", list(port(), 1..3)),
+            rarely("notPorts", list(port(), 1..3)),
+        ]
+    })
+}
+
+fn rule_v1() -> Text {
+    rule(&["allow", "deny", "log", "pass"], &["tcp", "udp", "icmp", "8"], || {
+        vec![
+            sometimes("selector", selector()),
+            rarely("tag", words(&["tag-a", "a"])),
+            rarely("net", net()),
+            rarely("ports", list(port(), 1..3)),
+        ]
+    })
+}
+
+fn rule(
+    actions: &'static [&'static str],
+    protocols: &'static [&'static str],
+    side: fn() -> Vec<Field>,
+) -> Text {
+    mapping(vec![
+        always("action", words(actions)),
+        sometimes("protocol", words(protocols)),
+        rarely("notProtocol", words(protocols)),
+        rarely("icmp", words(&["{type: 8}", "{type: 3, code: 1}"])),
+        rarely("ipVersion", words(&["4", "6"])),
+        sometimes("source", mapping(side())),
+        sometimes("destination", mapping(side())),
+    ])
+}
+
+/// Quoted. One in ten is none.
+fn selector() -> Text {
+    let leaf = pick(&[
+        "a == 'x'",
+        "a != 'x'",
+        "has(b)",
+        "!has(a)",
+        "b in {'x', 'y'}",
+        "has(tag-a)",
+        "all()",
+        "global()",
+    ]);
+    let leaf = leaf.prop_map(str::to_owned);
+    let whole = leaf.prop_recursive(2, 6, 2, |inner| {
+        (inner.clone(), words(&["&&", "||"]), inner)
+            .prop_map(|(a, operator, b)| format!("({a} {operator} {b})"))
+    });
+    prop_oneof![9 => whole, 1 => words(&["a = 'x'", "has(", "b"])]
+        .prop_map(|text| format!("\"{text}\""))
+        .boxed()
+}
+
+fn net() -> Text {
+    prop_oneof![
+        8 => words(&["10.0.0.0/24", "10.0.0.1/32", "192.168.0.0/16", "0.0.0.0/0"]),
+        3 => words(&["'fd00::/64'", "'::/0'"]),
+        1 => words(&["10.0.0.0/33", "10.0.0"]),
+    ]
+    .boxed()
+}
+
+fn port() -> Text {
+    prop_oneof![8 => words(&["80", "'8080:8090'", "http", "dns"]), 1 => words(&["0", "'90:80'"])].boxed()
+}
+
+fn order() -> Text {
+    words(&["10", "20", "10.5", "-1"])
+}
+
+fn labels() -> Text {
+    let fields = vec![sometimes("a", words(&["x", "y"])), sometimes("b", words(&["x", "y"]))];
+    mapping(fields)
+}
+
+fn namespace() -> Text {
+    words(&["red", "blue"])
+}
+
+fn policy_name() -> Text {
+    words(&["p", "q", "platform.p", "a-name-too-long-to-be-that-of-a-chain"])
+}
+
+fn profile_name() -> Text {
+    words(&["prof-a", "prof-b", "kns.red", "projectcalico-default-allow"])
+}
+
+fn resource(version: &'static str, kind: &'static str, metadata: Vec<Field>, spec: Vec<Field>) -> Text {
+    (mapping(metadata), mapping(spec))
+        .prop_map(move |(metadata, spec)| {
+            format!("apiVersion: {version}\nkind: {kind}\nmetadata: {metadata}\nspec: {spec}\n")
+        })
+        .boxed()
+}
+
+fn always(key: &'static str, value: Text) -> Field {
+    value.prop_map(move |value| Some(format!("{key}: {value}"))).boxed()
+}
+
+fn sometimes(key: &'static str, value: Text) -> Field {
+    field(key, value, 0.5)
+}
+
+fn rarely(key: &'static str, value: Text) -> Field {
+    field(key, value, 0.15)
+}
+
+fn field(key: &'static str, value: Text, probability: f64) -> Field {
+    prop::option::weighted(probability, value.prop_map(move |value| format!("{key}: {value}"))).boxed()
+}
+
+fn mapping(fields: Vec<Field>) -> Text {
+    fields.prop_map(|fields| format!("{{{}}}", joined(fields))).boxed()
+}
+
+fn list(item: Text, length: std::ops::Range<usize>) -> Text {
+    prop::collection::vec(item, length).prop_map(|items| format!("[{}]", items.join(", "))).boxed()
+}
+
+fn joined(fields: Vec<Option<String>>) -> String {
+    fields.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn words(words: &'static [&'static str]) -> Text {
+    pick(words).prop_map(str::to_owned).boxed()
+}
+
+fn pick<T: Copy + std::fmt::Debug + 'static>(of: &'static [T]) -> impl Strategy<Value = T> + Clone + use<T> {
+    prop::sample::select(of)
+}

@@ -1,0 +1,76 @@
+//! A host as it is seen from outside: what it would be programmed with, and what is said about it.
+
+use std::fmt::Write;
+
+use felix_rs::Pipeline;
+use felix_rs::config::Source;
+use felix_rs::datastore::Event;
+use felix_rs::rules::CompileError;
+use felix_rs::sync::{Desired, Plan, Programmed, plan};
+use libtest_mimic::Failed;
+use similar::TextDiff;
+
+/// A pipeline, and a kernel that is programmed with whatever comes out of it.
+pub struct Host {
+    pipeline: Pipeline,
+    programmed: Programmed,
+}
+
+impl Host {
+    pub fn new(name: &str, sources: Vec<Source>) -> Self {
+        Self { pipeline: Pipeline::new(name.into(), sources), programmed: Programmed::default() }
+    }
+
+    pub fn take(&mut self, event: &Event) {
+        self.pipeline.take(event);
+    }
+
+    /// Settles and programs the kernel. A plan that has to be followed by another one is an error.
+    pub fn settle(&mut self) -> Result<(), Failed> {
+        self.desired().map(drop)
+    }
+
+    /// Settles, and gives everything that can be seen as one text.
+    pub fn observe(&mut self) -> Result<String, Failed> {
+        let mut seen = match self.desired()? {
+            Ok(desired) => text(&plan(&desired, &Programmed::default())),
+            Err(error) => format!("refused: {error}\n"),
+        };
+        for diagnostic in self.pipeline.diagnostics() {
+            writeln!(seen, "{diagnostic:?}")?;
+        }
+        Ok(seen)
+    }
+
+    fn desired(&mut self) -> Result<Result<Desired, CompileError>, Failed> {
+        let desired = self.pipeline.desired();
+        if let Ok(desired) = &desired {
+            self.program(desired)?;
+        }
+        Ok(desired)
+    }
+
+    fn program(&mut self, desired: &Desired) -> Result<(), Failed> {
+        let changes = plan(desired, &self.programmed);
+        self.programmed = std::mem::take(&mut self.programmed).after(&changes);
+        let rest = plan(desired, &self.programmed);
+        if rest.is_empty() {
+            return Ok(());
+        }
+        Err(format!("a plan that leaves something to do:\n{}\nnamely:\n{}", text(&changes), text(&rest))
+            .into())
+    }
+}
+
+/// The two texts are equal, or the error shows where they are not.
+pub fn same(how: &str, expected: &str, found: &str) -> Result<(), Failed> {
+    if expected == found {
+        return Ok(());
+    }
+    let diff = TextDiff::from_lines(expected, found);
+    Err(format!("{how}:\n{}", diff.unified_diff().header("expected", "found")).into())
+}
+
+fn text(plan: &Plan) -> String {
+    plan.steps().map(|step| step.text()).collect()
+}

@@ -1,9 +1,21 @@
 //! A plan as texts, each for one real tool.
 
-use super::render::Part;
+use clap::ValueEnum;
+
 use crate::model::IpVersion;
 use crate::rules::ruleset::TableName;
 use crate::sync::{Desired, Programmed, Step, plan};
+
+/// What a plan is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Part {
+    Ipset,
+    Raw,
+    Mangle,
+    Nat,
+    Filter,
+    Routes,
+}
 
 /// The input of one run of `ipset restore` or `ip(6)tables-restore --noflush`.
 pub(super) struct Artefact {

@@ -30,7 +30,7 @@ enum Format {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let Arguments { paths, datastore, format } = arguments;
     let locations = [paths.as_slice(), datastore.as_slice()].concat();
-    let diagnostics = diagnose(&source::read(&locations));
+    let diagnostics = diagnose(&source::read(&locations)?);
     match format {
         Format::Text => super::print(&report::for_stdout(&diagnostics))?,
         Format::Json => super::print(&report::json(&diagnostics))?,

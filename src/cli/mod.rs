@@ -50,7 +50,7 @@ enum Failure {
     Usage(String),
     /// What was asked for can't be made of what was given.
     Refused(String),
-    /// A file named by an argument, or a standard stream.
+    /// A path named by an argument, or a standard stream.
     Io { what: String, error: io::Error },
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::artefact::Selection;
+use super::artefact::{Part, Selection};
 use super::{Failure, Outcome, artefact, configuration, golden, json, report, source};
 use crate::Pipeline;
 use crate::model::{Diagnostic, IpVersion};
@@ -41,18 +41,7 @@ pub(super) struct Arguments {
     update: bool,
 }
 
-/// What a plan is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Part {
-    Ipset,
-    Raw,
-    Mangle,
-    Nat,
-    Filter,
-    Routes,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Family {
     #[value(name = "4")]
     V4,
@@ -61,14 +50,14 @@ enum Family {
     Both,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, ValueEnum)]
 enum Format {
     Text,
     Json,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let events = source::read(&arguments.datastore);
+    let events = source::read(&arguments.datastore)?;
     let host = source::host(arguments.host.as_deref(), &events)?;
     let given = configuration::given(arguments.config.as_deref(), &arguments.set)?;
     let mut pipeline = Pipeline::new(host.into(), given.sources);
@@ -99,8 +88,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 
 impl Arguments {
     fn selection(&self) -> Selection {
-        let all = [Part::Ipset, Part::Raw, Part::Mangle, Part::Nat, Part::Filter, Part::Routes];
-        let parts = if self.tables.is_empty() { all.to_vec() } else { self.tables.clone() };
+        let parts =
+            if self.tables.is_empty() { Part::value_variants().to_vec() } else { self.tables.clone() };
         Selection { parts, versions: self.ip_version.versions() }
     }
 }

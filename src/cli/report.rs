@@ -2,9 +2,10 @@
 
 use std::io::{self, IsTerminal};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
+use crate::datastore::Place;
 use crate::model::{Diagnostic, Severity};
 
 /// Colours where a person looks at the stream, plain text elsewhere.
@@ -34,14 +35,24 @@ fn one(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
             title.element(snippet)
         }
         None => {
-            let said = if label.is_empty() { place.to_string() } else { format!("{place}: {label}") };
-            Group::with_title(title).element(Level::NOTE.with_name(Some("at")).message(said))
+            let group = Group::with_title(title).element(origin(place));
+            if label.is_empty() { group } else { group.element(Level::NOTE.message(label.as_str())) }
         }
     };
     if let Some(help) = help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
     renderer.render(&[group])
+}
+
+/// `--> file:line:column`, as far as they are known.
+fn origin(place: &Place) -> Origin<'_> {
+    let origin = Origin::path(&*place.source);
+    match (place.line, place.column) {
+        (0, _) => origin,
+        (line, 0) => origin.line(line as usize),
+        (line, column) => origin.line(line as usize).char_column(column as usize),
+    }
 }
 
 fn level(severity: Severity) -> Level<'static> {

@@ -1,5 +1,6 @@
 //! Which datastore a command reads.
 
+use std::fs;
 use std::path::PathBuf;
 
 use super::Failure;
@@ -7,10 +8,15 @@ use crate::datastore::Event;
 use crate::datastore::yaml::{self, Location};
 use crate::model;
 
-/// What `location`s say, to the end.
-pub(super) fn read(locations: &[String]) -> Vec<Event> {
+/// What `locations` say, to the end. One that is not there is a slip of whoever asks, not of whoever wrote.
+pub(super) fn read(locations: &[String]) -> Result<Vec<Event>, Failure> {
     let locations: Vec<Location> = locations.iter().map(|path| Location::from(PathBuf::from(path))).collect();
-    yaml::read(&locations)
+    for location in &locations {
+        if let Location::Path(path) = location {
+            fs::metadata(path).map_err(|error| Failure::Io { what: path.display().to_string(), error })?;
+        }
+    }
+    Ok(yaml::read(&locations))
 }
 
 /// The host to compile for: as asked, or the only one that the manifests name.

@@ -3,36 +3,14 @@
 //! Deliberately small: INI libraries read some values of real files as something else than what stands there.
 //! Sections are ignored. A comment is a whole line; `#` and `;` within a value are part of it.
 
-use super::problem::{ConfigProblem, ProblemKind, Severity};
-use super::sources::{Setting, Source, SourceKind};
+use super::problem::ConfigProblem;
+use super::setting::settings;
+use super::sources::{Source, SourceKind};
 
 /// The settings of a file called `name`, and the lines that are none. Of duplicates the later will win.
 pub fn read(name: &str, text: &str) -> (Source, Vec<ConfigProblem>) {
     let (settings, problems) = settings(lines(text).map(|(number, line)| (line, format!("{name}:{number}"))));
     (Source { kind: SourceKind::File, name: name.to_owned(), settings }, problems)
-}
-
-/// Texts of the form `name=value` with their origins, and those that are not of it.
-pub(super) fn settings<'a>(
-    texts: impl IntoIterator<Item = (&'a str, String)>,
-) -> (Vec<Setting>, Vec<ConfigProblem>) {
-    let mut settings = Vec::new();
-    let mut problems = Vec::new();
-    for (text, origin) in texts {
-        match name_and_value(text) {
-            Some((name, value)) => {
-                settings.push(Setting { name: name.to_owned(), value: value.to_owned(), origin });
-            }
-            None => problems.push(ConfigProblem {
-                severity: Severity::Error,
-                kind: ProblemKind::NotASetting,
-                name: text.to_owned(),
-                value: String::new(),
-                origin,
-            }),
-        }
-    }
-    (settings, problems)
 }
 
 /// Trimmed lines that should be settings, counted from 1.
@@ -46,15 +24,9 @@ fn is_section(line: &str) -> bool {
     line.starts_with('[') && line.ends_with(']')
 }
 
-/// The name before the first `=` and the raw value behind it.
-fn name_and_value(text: &str) -> Option<(&str, &str)> {
-    let (name, value) = text.split_once('=')?;
-    let name = name.trim();
-    (!name.is_empty()).then(|| (name, value.trim()))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::setting::Setting;
     use super::*;
 
     #[test]

@@ -12,6 +12,7 @@ mod nearest;
 mod parameter;
 mod parameters;
 mod problem;
+mod setting;
 mod sources;
 mod value;
 
@@ -21,7 +22,8 @@ pub(crate) use nearest::nearest;
 pub use parameter::{Parameter, Scope, left_out, listing};
 pub use parameters::PARAMETERS;
 pub use problem::{ConfigProblem, ProblemKind, Severity};
-pub use sources::{Chosen, Resolved, Setting, Source, SourceKind};
+pub use setting::Setting;
+pub use sources::{Chosen, Resolved, Source, SourceKind};
 pub use value::Refusal;
 
 use std::net::Ipv4Addr;

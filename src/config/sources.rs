@@ -2,10 +2,10 @@
 
 use super::Config;
 use super::draft::Draft;
-use super::file;
 use super::parameter::{Parameter, Scope, left_out};
 use super::parameters::PARAMETERS;
 use super::problem::{ConfigProblem, ProblemKind, Severity};
+use super::setting::{Setting, settings};
 use super::value::Refusal;
 
 /// Where settings come from, strongest first.
@@ -33,15 +33,6 @@ pub struct Source {
     pub settings: Vec<Setting>,
 }
 
-/// A parameter as somebody wrote it, nothing checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
-    pub name: String,
-    pub value: String,
-    /// For people: `--set`, `FELIX_LOGPREFIX`, `felix.cfg:12`, `a.yaml:3:5`.
-    pub origin: String,
-}
-
 /// All sources put together.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
@@ -67,7 +58,7 @@ impl Source {
     /// The command line's `Name=value`, and those that are not of this form.
     pub fn flags<'a>(texts: impl IntoIterator<Item = &'a str>) -> (Self, Vec<ConfigProblem>) {
         const NAME: &str = "--set";
-        let (settings, problems) = file::settings(texts.into_iter().map(|text| (text, NAME.to_owned())));
+        let (settings, problems) = settings(texts.into_iter().map(|text| (text, NAME.to_owned())));
         (Self { kind: SourceKind::Flag, name: NAME.to_owned(), settings }, problems)
     }
 

@@ -161,8 +161,7 @@ mod tests {
 
     fn with_set(kind: SetKind, members: &[Member]) -> HostPolicy {
         let id = SetId("s:id".into());
-        let set =
-            IpSet { id: id.clone(), kind, members: members.to_vec(), meaning: "x".into() };
+        let set = IpSet { id: id.clone(), kind, members: members.to_vec(), meaning: "x".into() };
         HostPolicy { sets: [(id, Arc::new(set))].into(), ..HostPolicy::default() }
     }
 

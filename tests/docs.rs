@@ -1,8 +1,9 @@
-//! The README's code map names what is there: every stage and every test, and nothing else.
+//! What the README says is so: its commands run, and its code map names every stage and every test, and nothing else.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// The section, and the folders whose entries its fenced block names, one a line.
 const HEADING: &str = "## Code map";
@@ -44,6 +45,29 @@ fn code_map(readme: &str) -> Option<BTreeSet<String>> {
     let paths = block.filter_map(|line| line.split_whitespace().next());
     let paths = paths.filter(|path| FOLDERS.iter().any(|folder| path.starts_with(folder) && path != folder));
     Some(paths.map(|path| path.trim_end_matches('/').to_owned()).collect())
+}
+
+#[test]
+fn the_commands_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).expect("README.md");
+    let commands: Vec<&str> = commands(&readme).collect();
+    assert!(commands.len() >= 4, "{commands:?}");
+    for command in commands {
+        let ran = Command::new(env!("CARGO_BIN_EXE_felix-rs"))
+            .args(command.split_whitespace())
+            .current_dir(root)
+            .env_clear()
+            .output()
+            .expect("it starts");
+        assert!(ran.status.success(), "felix-rs {command}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+}
+
+/// The arguments of every `felix-rs` in a shell block.
+fn commands(readme: &str) -> impl Iterator<Item = &str> {
+    let blocks = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("felix-rs "))
 }
 
 #[test]

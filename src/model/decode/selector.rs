@@ -164,7 +164,7 @@ fn has_global(expr: &Expr) -> bool {
 fn report(field: &Field<'_>, text: &str, error: SelectorError) {
     let SelectorError { start, end, message, help } = error;
     let span = within(field, text, start, end).unwrap_or(field.span());
-    let mistake = Mistake::new(Code::InvalidSelector, format!("{message} in the selector"), message);
+    let mistake = Mistake::new(Code::InvalidSelector, "this is not a selector", message);
     field.error_at(span, Mistake { help, ..mistake });
 }
 

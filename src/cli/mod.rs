@@ -19,6 +19,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 /// Compiles Calico policy for one host into iptables chains and IP sets.
 #[derive(Parser)]
@@ -26,6 +27,9 @@ use clap::{Parser, Subcommand};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// What to tell on stderr about the work itself: a level, or `module=level,…`
+    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
+    log: EnvFilter,
 }
 
 #[derive(Subcommand)]
@@ -48,8 +52,6 @@ enum Outcome {
 enum Failure {
     /// The arguments don't go together; what to do.
     Usage(String),
-    /// What was asked for can't be made of what was given.
-    Refused(String),
     /// A path named by an argument, or a standard stream.
     Io { what: String, error: io::Error },
 }
@@ -57,6 +59,7 @@ enum Failure {
 /// Runs the command line that the process was started with.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    tracing_subscriber::fmt().with_env_filter(arguments.log).with_writer(io::stderr).init();
     let outcome = match arguments.command {
         Command::Render(arguments) => render::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
@@ -91,7 +94,7 @@ fn say(text: &str) {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Usage(problem) | Self::Refused(problem) => f.write_str(problem),
+            Self::Usage(problem) => f.write_str(problem),
             Self::Io { what, error } => write!(f, "{what}: {error}"),
         }
     }

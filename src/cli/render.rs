@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use tracing::info;
 
 use super::artefact::{Part, Selection};
 use super::{Failure, Outcome, artefact, configuration, golden, json, report, source};
 use crate::Pipeline;
-use crate::model::{Diagnostic, IpVersion};
+use crate::datastore::Place;
+use crate::model::{Code, Diagnostic, IpVersion, Severity};
+use crate::rules::CompileError;
+use crate::sync::Desired;
 
 /// Print what one host would be programmed with: IP sets first, then tables, in the order of applying.
 #[derive(Args)]
@@ -60,30 +64,46 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let events = source::read(&arguments.datastore)?;
     let host = source::host(arguments.host.as_deref(), &events)?;
     let given = configuration::given(arguments.config.as_deref(), &arguments.set)?;
-    let mut pipeline = Pipeline::new(host.into(), given.sources);
+    let mut diagnostics: Vec<Diagnostic> = given.problems.iter().map(Diagnostic::from).collect();
+    let mut pipeline = Pipeline::new(host.as_str().into(), given.sources);
     for event in events {
         pipeline.take(&event);
     }
+    info!("manifests are decoded");
     let desired = pipeline.desired().map(|desired| desired.restricted_to(&arguments.ip_version.versions()));
-    let mut diagnostics: Vec<Diagnostic> = given.problems.iter().map(Diagnostic::from).collect();
+    info!("chains are compiled");
     diagnostics.extend(pipeline.diagnostics());
+    diagnostics.extend(desired.as_ref().err().map(|error| refused(&host, error)));
     super::say(&report::for_stderr(&diagnostics));
-    let desired = desired.map_err(|error| Failure::Refused(error.to_string()))?;
+    let outcome = desired.map_or(Ok(Outcome::Found), |desired| show(arguments, &desired))?;
+    Ok(if report::has_errors(&diagnostics) { Outcome::Found } else { outcome })
+}
+
+/// There are no chains for this host.
+fn refused(host: &str, error: &CompileError) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        code: Code::Uncompilable,
+        place: Place { source: format!("host {host}").into(), line: 0, column: 0 },
+        excerpt: None,
+        message: error.to_string(),
+        label: "nothing is programmed".to_owned(),
+        help: None,
+    }
+}
+
+/// Prints or compares what was asked for.
+fn show(arguments: &Arguments, desired: &Desired) -> Result<Outcome, Failure> {
     let selection = arguments.selection();
-    let outcome = match (&arguments.golden, arguments.format) {
+    match (&arguments.golden, arguments.format) {
         (Some(directory), _) => {
-            golden::compare(directory, &selection, &artefact::of(&desired), arguments.update)?
+            golden::compare(directory, &selection, &artefact::of(desired), arguments.update)
         }
         (None, Format::Text) => {
-            super::print(&artefact::text(&selection, &artefact::of(&desired)))?;
-            Outcome::Clean
+            super::print(&artefact::text(&selection, &artefact::of(desired))).map(|()| Outcome::Clean)
         }
-        (None, Format::Json) => {
-            super::print(&json::desired(&desired, &selection))?;
-            Outcome::Clean
-        }
-    };
-    Ok(if report::has_errors(&diagnostics) { Outcome::Found } else { outcome })
+        (None, Format::Json) => super::print(&json::desired(desired, &selection)).map(|()| Outcome::Clean),
+    }
 }
 
 impl Arguments {

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use tracing::info;
+
 use super::Failure;
 use crate::datastore::Event;
 use crate::datastore::yaml::{self, Location};
@@ -16,7 +18,9 @@ pub(super) fn read(locations: &[String]) -> Result<Vec<Event>, Failure> {
             fs::metadata(path).map_err(|error| Failure::Io { what: path.display().to_string(), error })?;
         }
     }
-    Ok(yaml::read(&locations))
+    let events = yaml::read(&locations);
+    info!(events = events.len(), "manifests are read");
+    Ok(events)
 }
 
 /// The host to compile for: as asked, or the only one that the manifests name.

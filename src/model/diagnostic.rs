@@ -48,8 +48,8 @@ pub enum Code {
     /// What this version reads and does not enforce.
     NotImplemented,
     InvalidConfig,
-    /// Two chains would have the same name.
-    Collision,
+    /// No chains can be made: two would have one name, or the marks don't suffice.
+    Uncompilable,
 }
 
 /// One thing that is wrong: what, where, why, and what to do.
@@ -90,7 +90,7 @@ impl Code {
             Self::NeverMatches => "never-matches",
             Self::NotImplemented => "not-implemented",
             Self::InvalidConfig => "invalid-config",
-            Self::Collision => "collision",
+            Self::Uncompilable => "uncompilable",
         }
     }
 }

@@ -32,6 +32,10 @@ const STRANGERS: [(&str, &str); 2] = [("routes", "rules"), ("datastore", "system
 const BACKEND_FREE: [&str; 4] = ["datastore", "labels", "model", "policy"];
 const BACKEND: &str = "iptables";
 
+/// Only these may log; the others say what they found in their results.
+const EDGES: [&str; 2] = ["datastore", "system"];
+const LOGGER: &str = "tracing";
+
 /// Lines of a file without its tests.
 const MAX_LINES: usize = 600;
 
@@ -63,6 +67,8 @@ enum Rule {
     },
     /// A stage above `rules` speaks of the backend.
     NamesBackend,
+    /// A stage between the ends logs.
+    Logs,
     TooLong {
         lines: usize,
     },
@@ -83,6 +89,7 @@ impl fmt::Display for Violation {
                 write!(f, "imports `{path}` from the crate's root: name the stage that has it")
             }
             Rule::NamesBackend => write!(f, "names {BACKEND}: nothing above `rules` knows of a backend"),
+            Rule::Logs => write!(f, "logs: only the ends do, a stage returns what it found"),
             Rule::TooLong { lines } => {
                 write!(f, "{lines} lines without its tests, {MAX_LINES} at most: look for the second idea")
             }
@@ -129,7 +136,12 @@ fn check(file: &Path, text: &str) -> Vec<Violation> {
             let references = source::references(&tokens, &module);
             violations.extend(references.into_iter().filter_map(|r| at_reference(stage, r, &at)));
             if BACKEND_FREE.contains(&stage) {
-                violations.extend(backend_lines(&tokens).map(|line| at(line, Rule::NamesBackend)));
+                let names = |text: &str| text.to_ascii_lowercase().contains(BACKEND);
+                violations.extend(lines_with(&tokens, names).map(|line| at(line, Rule::NamesBackend)));
+            }
+            if !EDGES.contains(&stage) {
+                violations
+                    .extend(lines_with(&tokens, |text| text == LOGGER).map(|line| at(line, Rule::Logs)));
             }
         }
         Some(_) => violations.push(at(1, Rule::UnknownStage)),
@@ -178,11 +190,10 @@ fn import(stage: &str, path: &[String]) -> Option<Rule> {
     (position(&stage) < Some(target_position)).then_some(Rule::PointsDown { stage, target })
 }
 
-fn backend_lines(tokens: &[Token]) -> impl Iterator<Item = usize> {
-    tokens.iter().filter_map(|token| match &token.kind {
-        Kind::Word(text) | Kind::Text(text) => {
-            text.to_ascii_lowercase().contains(BACKEND).then_some(token.line)
-        }
+/// The lines that have a word or text of which `wanted` holds.
+fn lines_with(tokens: &[Token], wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = usize> {
+    tokens.iter().filter_map(move |token| match &token.kind {
+        Kind::Word(text) | Kind::Text(text) => wanted(text).then_some(token.line),
         Kind::Sign(_) => None,
     })
 }
@@ -299,6 +310,19 @@ mod rules {
             ("model/a.rs", "fn f() { let ip6tables_name = \"iptables-save\"; }", named()),
             ("labels/mod.rs", "/// Later iptables.\nfn f() {} // iptables", vec![]),
             ("rules/mod.rs", "struct IptablesRule;", vec![]),
+        ];
+        for (file, text, want) in cases {
+            assert_eq!(found(file, text), want, "{file}: {text}");
+        }
+    }
+
+    #[test]
+    fn logging_between_the_ends_is_found() {
+        let cases = [
+            ("policy/mod.rs", "fn f() { tracing::info!(1); }", vec![(1, Rule::Logs)]),
+            ("rules/a.rs", "use tracing::debug;", vec![(1, Rule::Logs)]),
+            ("datastore/a.rs", "use tracing::debug;", vec![]),
+            ("cli/a.rs", "use tracing::debug;", vec![]),
         ];
         for (file, text, want) in cases {
             assert_eq!(found(file, text), want, "{file}: {text}");

@@ -1,1 +1,216 @@
-fn main() {}
+//! How long each stage takes for clusters of three sizes, and the whole program from start to end: `cargo bench`.
+
+mod generate;
+
+use std::fmt;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use divan::{Bencher, black_box};
+use felix_rs::Pipeline;
+use felix_rs::config::Config;
+use felix_rs::datastore::{Event, yaml};
+use felix_rs::labels::{LabelIndex, Selector};
+use felix_rs::model::{Catalog, IpVersion, Resource, Update, WorkloadEndpoint};
+use felix_rs::policy::{Calc, Settings};
+use felix_rs::rules;
+use felix_rs::sync::{Programmed, plan};
+use generate::HOST;
+
+fn main() {
+    divan::main();
+}
+
+/// A cluster.
+#[derive(Clone, Copy)]
+struct Size {
+    endpoints: usize,
+    /// Of the endpoints, those on the host that is compiled for.
+    local: usize,
+    policies: usize,
+}
+
+const SIZES: [Size; 3] = [
+    Size { endpoints: 100, local: 10, policies: 10 },
+    Size { endpoints: 1_000, local: 100, policies: 100 },
+    Size { endpoints: 10_000, local: 100, policies: 1_000 },
+];
+
+const SELECTOR: &str = r#"! (a == "b"&&! c != "d") || !(a == "b" && !c != "d")"#;
+
+#[divan::bench]
+fn selector_parse() -> Selector {
+    Selector::parse(black_box(SELECTOR)).expect("a selector")
+}
+
+#[divan::bench]
+fn selector_evaluate(bencher: Bencher<'_, '_>) {
+    let selector = Selector::parse(SELECTOR).expect("a selector");
+    bencher.bench(|| selector.matches(&|label| (black_box(label) == "c").then_some("d")));
+}
+
+/// All endpoints, then all selectors of policies and of their rules.
+#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
+fn index_load(bencher: Bencher<'_, '_>, size: Size) {
+    let resources = size.resources();
+    bencher.bench(|| {
+        let mut index = LabelIndex::<usize, Arc<str>>::default();
+        for (number, endpoint) in resources.iter().filter_map(workload).enumerate() {
+            index.set_item(number, &endpoint.labels, &endpoint.profiles);
+        }
+        for selector in resources.iter().flat_map(selectors) {
+            index.add_selector(selector.canonical().into(), selector.clone());
+        }
+        index
+    });
+}
+
+#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
+fn yaml_parse(bencher: Bencher<'_, '_>, size: Size) {
+    let files = size.files();
+    bencher.bench(|| files.iter().map(|(name, text)| yaml::parse(name, text).entries.len()).sum::<usize>());
+}
+
+#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
+fn decode(bencher: Bencher<'_, '_>, size: Size) {
+    let events = size.events();
+    bencher.with_inputs(Catalog::new).bench_refs(|catalog| {
+        events.iter().for_each(|event| drop(black_box(catalog.take(event))));
+    });
+}
+
+/// From resources to what the host must enforce.
+#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
+fn settle(bencher: Bencher<'_, '_>, size: Size) {
+    let updates = size.updates();
+    bencher.with_inputs(|| (Calc::new(HOST.into()), updates.clone())).bench_values(|(mut calc, updates)| {
+        updates.into_iter().for_each(|update| calc.apply(update));
+        black_box(calc.desired(Settings::default()));
+        calc
+    });
+}
+
+/// What the host must enforce after one label of a local endpoint has changed.
+#[divan::bench(args = SIZES)]
+fn settle_one_label(bencher: Bencher<'_, '_>, size: Size) {
+    let mut calc = size.settled();
+    let mut catalog = Catalog::new();
+    let mut versions = size.a_changing_label().map(|event| catalog.take(&event)).into_iter().cycle();
+    bencher.bench_local(move || {
+        versions.next().into_iter().flatten().for_each(|update| calc.apply(update));
+        black_box(calc.desired(Settings::default()));
+    });
+}
+
+/// Chains and sets of one family.
+#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
+fn compile(bencher: Bencher<'_, '_>, size: Size) {
+    let calc = size.settled();
+    let config = Config::resolve(&[]).config;
+    bencher.bench_local(|| rules::compile(calc.desired_now(), &config, IpVersion::V4).expect("chains"));
+}
+
+/// The texts of a plan against nothing, both families.
+#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
+fn plan_text(bencher: Bencher<'_, '_>, size: Size) {
+    let desired = size.pipeline().desired().expect("chains");
+    bencher.bench(|| {
+        let plan = plan(&desired, &Programmed::default());
+        plan.steps().map(|step| step.text().len()).sum::<usize>()
+    });
+}
+
+/// From the event that one label of a local endpoint has changed to the plan for a kernel that has all else.
+#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
+fn event_to_plan(bencher: Bencher<'_, '_>, size: Size) {
+    let mut pipeline = size.pipeline();
+    let before = pipeline.desired().expect("chains");
+    let programmed = Programmed::default().after(&plan(&before, &Programmed::default()));
+    let mut versions = size.a_changing_label().into_iter().cycle();
+    bencher.bench_local(|| {
+        versions.next().into_iter().for_each(|event| pipeline.take(&event));
+        let desired = pipeline.desired().expect("chains");
+        plan(&desired, &programmed)
+    });
+}
+
+/// The whole program: `felix-rs render` of a directory.
+#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
+fn render_process(bencher: Bencher<'_, '_>, size: Size) {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    for (name, text) in size.files() {
+        fs::write(folder.path().join(&*name), &*text).expect("a file in it");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_felix-rs"));
+    command.args(["render", "--host", HOST, "--datastore"]).arg(folder.path()).stdout(Stdio::null());
+    bencher.bench_local(move || assert!(command.status().expect("the program starts").success()));
+}
+
+impl Size {
+    fn files(self) -> Vec<(Arc<str>, Arc<str>)> {
+        let files = generate::generate(self.endpoints, self.local, self.policies);
+        files.into_iter().map(|(name, text)| (name.into(), text.into())).collect()
+    }
+
+    fn events(self) -> Vec<Event> {
+        self.files().iter().flat_map(|(name, text)| yaml::parse(name, text).into_events()).collect()
+    }
+
+    /// An endpoint of the host with another label than it has, by which policies select it no more; and as it is.
+    fn a_changing_label(self) -> [Event; 2] {
+        let (name, text) =
+            self.files().into_iter().find(|(name, _)| name.starts_with("endpoints")).expect("endpoints");
+        let changed = text.replacen("app: app-", "app: other-", 1).into();
+        [changed, text].map(|text| yaml::parse(&name, &text).into_events().next().expect("an endpoint"))
+    }
+
+    fn updates(self) -> Vec<Update> {
+        let mut catalog = Catalog::new();
+        let updates = self.events().iter().flat_map(|event| catalog.take(event)).collect();
+        assert!(catalog.diagnostics().is_empty());
+        updates
+    }
+
+    fn resources(self) -> Vec<Arc<Resource>> {
+        let put = |update| match update {
+            Update::Put(resource) => Some(resource),
+            Update::Delete(_) => None,
+        };
+        self.updates().into_iter().filter_map(put).collect()
+    }
+
+    fn settled(self) -> Calc {
+        let mut calc = Calc::new(HOST.into());
+        self.updates().into_iter().for_each(|update| calc.apply(update));
+        calc.desired(Settings::default());
+        calc
+    }
+
+    fn pipeline(self) -> Pipeline {
+        let mut pipeline = Pipeline::new(HOST.into(), Vec::new());
+        self.events().iter().for_each(|event| pipeline.take(event));
+        pipeline
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} endpoints, {} policies", self.endpoints, self.policies)
+    }
+}
+
+fn workload(resource: &Arc<Resource>) -> Option<&WorkloadEndpoint> {
+    match &**resource {
+        Resource::WorkloadEndpoint(endpoint) => Some(endpoint),
+        _ => None,
+    }
+}
+
+/// Those of a policy and of its rules.
+fn selectors(resource: &Arc<Resource>) -> Vec<&Selector> {
+    let Resource::Policy(policy) = &**resource else { return Vec::new() };
+    let rules = policy.ingress.iter().chain(&policy.egress);
+    let of_rules = rules.flat_map(|rule| [&rule.source.selector, &rule.destination.selector]).flatten();
+    [&policy.selector].into_iter().chain(of_rules).collect()
+}

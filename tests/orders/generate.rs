@@ -7,17 +7,41 @@ type Text = BoxedStrategy<String>;
 /// `key: value`, or nothing.
 type Field = BoxedStrategy<Option<String>>;
 
-/// One document of any kind.
-pub fn document() -> Text {
+/// One document. Those for one slot are mostly the same resource, so that it is changed more often than replaced.
+pub fn document(slot: u8) -> Text {
+    prop_oneof![3 => usual(slot), 1 => any()].boxed()
+}
+
+fn usual(slot: u8) -> Text {
+    match slot {
+        0 => workload_v3(&[("host-1", "a")], words(&["red"])),
+        1 => workload_v3(&[("host-1", "b")], words(&["red"])),
+        2 => workload_v1(),
+        3 => global_policy("GlobalNetworkPolicy", words(&["p"])),
+        4 => global_policy("GlobalNetworkPolicy", words(&["q"])),
+        5 => policy_v1(),
+        6 => profile_v3(words(&["prof-a"])),
+        7 => profile_v1(words(&["prof-b"])),
+        8 => tier(words(&["platform"])),
+        9 => network_set(),
+        _ => any(),
+    }
+}
+
+fn any() -> Text {
     prop_oneof![
-        5 => workload(),
-        5 => policy_v3(),
+        4 => workload_v3(&[("host-1", "a"), ("host-1", "b"), ("host-2", "c")], namespace()),
+        2 => workload_v1(),
+        3 => global_policy("GlobalNetworkPolicy", policy_name()),
+        2 => namespaced_policy(),
+        1 => global_policy("StagedGlobalNetworkPolicy", policy_name()),
         2 => policy_v1(),
-        2 => profile(),
+        2 => profile_v3(profile_name()),
+        1 => profile_v1(profile_name()),
         2 => network_set(),
         1 => host_endpoint(),
-        1 => tier(),
-        1 => pool(),
+        1 => tier(words(&["platform", "default"])),
+        2 => pool(),
         1 => node(),
         1 => configuration(),
         1 => nonsense(),
@@ -25,43 +49,35 @@ pub fn document() -> Text {
     .boxed()
 }
 
-fn workload() -> Text {
-    let v3 = resource(
-        "projectcalico.org/v3",
-        "WorkloadEndpoint",
-        vec![
-            always("name", words(&["host--1-k8s-a-eth0", "host--1-k8s-b-eth0", "host--2-k8s-c-eth0"])),
-            always("namespace", namespace()),
-            sometimes("labels", labels()),
-        ],
-        vec![],
-    );
-    let matching =
-        (pick(&[("host-1", "a"), ("host-1", "b"), ("host-2", "c")]), namespace(), labels(), endpoint_spec())
-            .prop_map(|((node, pod), namespace, labels, spec)| {
-                let name = format!("{}-k8s-{pod}-eth0", node.replace('-', "--"));
-                let spec = format!("{{node: {node}, orchestrator: k8s, pod: {pod}, endpoint: eth0, {spec}}}");
-                format!(
-                    "apiVersion: projectcalico.org/v3\nkind: WorkloadEndpoint\n\
-                 metadata: {{name: {name}, namespace: {namespace}, labels: {labels}}}\nspec: {spec}\n"
-                )
-            });
-    let v1 = (words(&["host-1", "host-2"]), words(&["a", "b"]), labels(), endpoint_spec()).prop_map(
-        |(node, workload, labels, spec)| {
-            format!(
-                "apiVersion: v1\nkind: workloadEndpoint\nmetadata: {{name: eth0, node: {node}, orchestrator: demo, \
-                 workload: {workload}, labels: {labels}}}\nspec: {{{spec}}}\n"
-            )
-        },
-    );
-    prop_oneof![6 => matching, 2 => v1, 1 => v3].boxed()
+fn workload_v3(nodes_and_pods: &'static [(&'static str, &'static str)], namespace: Text) -> Text {
+    let parts = (pick(nodes_and_pods), namespace, labels(), endpoint_spec());
+    let document = parts.prop_map(|((node, pod), namespace, labels, spec)| {
+        let name = format!("{}-k8s-{pod}-eth0", node.replace('-', "--"));
+        format!(
+            "apiVersion: projectcalico.org/v3\nkind: WorkloadEndpoint\n\
+             metadata: {{name: {name}, namespace: {namespace}, labels: {labels}}}\n\
+             spec: {{node: {node}, orchestrator: k8s, pod: {pod}, endpoint: eth0, {spec}}}\n"
+        )
+    });
+    document.boxed()
+}
+
+fn workload_v1() -> Text {
+    let parts = (words(&["host-1", "host-2"]), words(&["a", "b"]), labels(), endpoint_spec());
+    let document = parts.prop_map(|(node, workload, labels, spec)| {
+        format!(
+            "apiVersion: v1\nkind: workloadEndpoint\nmetadata: {{name: eth0, node: {node}, orchestrator: demo, \
+             workload: {workload}, labels: {labels}}}\nspec: {{{spec}}}\n"
+        )
+    });
+    document.boxed()
 }
 
 /// Without braces: the two forms have these in common.
 fn endpoint_spec() -> Text {
     let fields = vec![
-        always("interfaceName", words(&["cali1", "cali2", "cali12", "calix"])),
-        always("ipNetworks", list(words(&["10.0.0.1/32", "10.0.0.2", "10.0.1.0/24", "'fd00::1/128'"]), 1..3)),
+        always("interfaceName", words(&["cali1", "cali2", "cali12"])),
+        always("ipNetworks", list(address(), 1..3)),
         sometimes("profiles", list(profile_name(), 0..3)),
         sometimes(
             "ports",
@@ -70,7 +86,7 @@ fn endpoint_spec() -> Text {
                 0..3,
             ),
         ),
-        sometimes("allowSpoofedSourcePrefixes", words(&["[10.9.0.0/16]"])),
+        rarely("allowSpoofedSourcePrefixes", words(&["[10.9.0.0/16]"])),
     ];
     fields.prop_map(joined).boxed()
 }
@@ -86,26 +102,13 @@ fn host_endpoint() -> Text {
     resource("projectcalico.org/v3", "HostEndpoint", metadata, spec)
 }
 
-fn policy_v3() -> Text {
-    let global = resource(
-        "projectcalico.org/v3",
-        "GlobalNetworkPolicy",
-        vec![always("name", policy_name())],
-        policy_fields(),
-    );
-    let namespaced = resource(
-        "projectcalico.org/v3",
-        "NetworkPolicy",
-        vec![always("name", policy_name()), always("namespace", namespace())],
-        policy_fields(),
-    );
-    let staged = resource(
-        "projectcalico.org/v3",
-        "StagedGlobalNetworkPolicy",
-        vec![always("name", policy_name())],
-        policy_fields(),
-    );
-    prop_oneof![6 => global, 3 => namespaced, 1 => staged].boxed()
+fn global_policy(kind: &'static str, name: Text) -> Text {
+    resource("projectcalico.org/v3", kind, vec![always("name", name)], policy_fields())
+}
+
+fn namespaced_policy() -> Text {
+    let metadata = vec![always("name", policy_name()), always("namespace", namespace())];
+    resource("projectcalico.org/v3", "NetworkPolicy", metadata, policy_fields())
 }
 
 fn policy_fields() -> Vec<Field> {
@@ -113,11 +116,11 @@ fn policy_fields() -> Vec<Field> {
         sometimes("tier", words(&["default", "platform", "kube-admin"])),
         sometimes("order", order()),
         sometimes("selector", selector()),
-        sometimes("namespaceSelector", selector()),
+        rarely("namespaceSelector", prop_oneof![selector(), words(&["all()", "global()"])].boxed()),
         sometimes("types", words(&["[Ingress]", "[Egress]", "[Ingress, Egress]"])),
         sometimes("ingress", list(rule_v3(), 0..3)),
         sometimes("egress", list(rule_v3(), 0..3)),
-        rarely("doNotTrack", words(&["true"])),
+        rarely("doNotTrack", words(&["true, applyOnForward: true"])),
     ]
 }
 
@@ -131,28 +134,23 @@ fn policy_v1() -> Text {
     resource("v1", "policy", vec![always("name", policy_name())], spec)
 }
 
-fn profile() -> Text {
-    let v3 = resource(
-        "projectcalico.org/v3",
-        "Profile",
-        vec![always("name", profile_name())],
-        vec![
-            sometimes("labelsToApply", labels()),
-            sometimes("ingress", list(rule_v3(), 0..2)),
-            sometimes("egress", list(rule_v3(), 0..2)),
-        ],
-    );
-    let v1 = resource(
-        "v1",
-        "profile",
-        vec![
-            always("name", profile_name()),
-            sometimes("labels", labels()),
-            sometimes("tags", list(words(&["tag-a", "a"]), 0..3)),
-        ],
-        vec![sometimes("ingress", list(rule_v1(), 0..2)), sometimes("egress", list(rule_v1(), 0..2))],
-    );
-    prop_oneof![v3, v1].boxed()
+fn profile_v3(name: Text) -> Text {
+    let spec = vec![
+        sometimes("labelsToApply", labels()),
+        sometimes("ingress", list(rule_v3(), 0..2)),
+        sometimes("egress", list(rule_v3(), 0..2)),
+    ];
+    resource("projectcalico.org/v3", "Profile", vec![always("name", name)], spec)
+}
+
+fn profile_v1(name: Text) -> Text {
+    let metadata = vec![
+        always("name", name),
+        sometimes("labels", labels()),
+        sometimes("tags", list(words(&["tag-a", "a"]), 0..3)),
+    ];
+    let spec = vec![sometimes("ingress", list(rule_v1(), 0..2)), sometimes("egress", list(rule_v1(), 0..2))];
+    resource("v1", "profile", metadata, spec)
 }
 
 fn network_set() -> Text {
@@ -167,9 +165,9 @@ fn network_set() -> Text {
     .boxed()
 }
 
-fn tier() -> Text {
+fn tier(name: Text) -> Text {
     let spec = vec![sometimes("order", order()), sometimes("defaultAction", words(&["Pass", "Deny"]))];
-    resource("projectcalico.org/v3", "Tier", vec![always("name", words(&["platform", "default"]))], spec)
+    resource("projectcalico.org/v3", "Tier", vec![always("name", name)], spec)
 }
 
 fn pool() -> Text {
@@ -227,79 +225,91 @@ fn nonsense() -> Text {
 }
 
 fn rule_v3() -> Text {
-    rule(&["Allow", "Deny", "Log", "Pass"], &["TCP", "UDP", "ICMP", "ICMPv6", "SCTP", "8"], || {
-        vec![
-            sometimes("selector", selector()),
-            rarely("notSelector", selector()),
-            rarely("namespaceSelector", selector()),
-            rarely("nets", list(net(), 1..3)),
-            rarely("notNets", list(net(), 1..3)),
-            rarely("ports", list(port(), 1..3)),
-            rarely("notPorts", list(port(), 1..3)),
-        ]
-    })
+    rule(&["Allow", "Deny", "Log", "Pass"], &["TCP", "UDP", "SCTP"], side_v3)
+}
+
+fn side_v3() -> Vec<Field> {
+    vec![
+        sometimes("selector", selector()),
+        rarely("notSelector", selector()),
+        rarely("namespaceSelector", prop_oneof![selector(), words(&["all()", "global()"])].boxed()),
+        rarely("nets", list(net(), 1..3)),
+        rarely("notNets", list(net(), 1..3)),
+    ]
 }
 
 fn rule_v1() -> Text {
-    rule(&["allow", "deny", "log", "pass"], &["tcp", "udp", "icmp", "8"], || {
-        vec![
-            sometimes("selector", selector()),
-            rarely("tag", words(&["tag-a", "a"])),
-            rarely("net", net()),
-            rarely("ports", list(port(), 1..3)),
-        ]
-    })
+    rule(&["allow", "deny", "log", "pass"], &["tcp", "udp"], side_v1)
 }
 
+fn side_v1() -> Vec<Field> {
+    vec![
+        sometimes("selector", selector()),
+        rarely("notSelector", selector()),
+        rarely("tag", words(&["tag-a", "a"])),
+        rarely("net", net()),
+    ]
+}
+
+/// Ports need a protocol that has them, and so do ICMP types.
 fn rule(
     actions: &'static [&'static str],
-    protocols: &'static [&'static str],
+    with_ports: &'static [&'static str],
     side: fn() -> Vec<Field>,
 ) -> Text {
-    mapping(vec![
-        always("action", words(actions)),
-        sometimes("protocol", words(protocols)),
-        rarely("notProtocol", words(protocols)),
-        rarely("icmp", words(&["{type: 8}", "{type: 3, code: 1}"])),
+    let ports = || [sometimes("ports", list(port(), 1..3)), rarely("notPorts", list(port(), 1..3))];
+    let side_with_ports = move || mapping(side().into_iter().chain(ports()).collect());
+    let rule = move |criteria: Vec<Field>| {
+        mapping([always("action", words(actions))].into_iter().chain(criteria).collect())
+    };
+    let any = rule(vec![
         rarely("ipVersion", words(&["4", "6"])),
         sometimes("source", mapping(side())),
         sometimes("destination", mapping(side())),
-    ])
+    ]);
+    let of_ports = rule(vec![
+        always("protocol", words(with_ports)),
+        sometimes("source", side_with_ports()),
+        sometimes("destination", side_with_ports()),
+    ]);
+    let of_others = rule(vec![
+        sometimes("protocol", words(&["ICMP", "icmp", "8"])),
+        rarely("notProtocol", words(&["udp", "58"])),
+        rarely("icmp", words(&["{type: 8}", "{type: 3, code: 1}"])),
+        sometimes("source", mapping(side())),
+    ]);
+    prop_oneof![3 => any, 3 => of_ports, 1 => of_others].boxed()
 }
 
-/// Quoted. One in ten is none.
+/// Quoted. A few are none.
 fn selector() -> Text {
-    let leaf = pick(&[
-        "a == 'x'",
-        "a != 'x'",
-        "has(b)",
-        "!has(a)",
-        "b in {'x', 'y'}",
-        "has(tag-a)",
-        "all()",
-        "global()",
-    ]);
+    let leaf = pick(&["a == 'x'", "a != 'x'", "has(b)", "!has(a)", "b in {'x', 'y'}", "has(tag-a)", "all()"]);
     let leaf = leaf.prop_map(str::to_owned);
     let whole = leaf.prop_recursive(2, 6, 2, |inner| {
         (inner.clone(), words(&["&&", "||"]), inner)
             .prop_map(|(a, operator, b)| format!("({a} {operator} {b})"))
     });
-    prop_oneof![9 => whole, 1 => words(&["a = 'x'", "has(", "b"])]
+    prop_oneof![30 => whole, 1 => words(&["a = 'x'", "has(", "b"])]
         .prop_map(|text| format!("\"{text}\""))
         .boxed()
 }
 
 fn net() -> Text {
     prop_oneof![
-        8 => words(&["10.0.0.0/24", "10.0.0.1/32", "192.168.0.0/16", "0.0.0.0/0"]),
+        20 => words(&["10.0.0.0/24", "10.0.0.1/32", "192.168.0.0/16", "0.0.0.0/0"]),
         3 => words(&["'fd00::/64'", "'::/0'"]),
         1 => words(&["10.0.0.0/33", "10.0.0"]),
     ]
     .boxed()
 }
 
+fn address() -> Text {
+    prop_oneof![20 => words(&["10.0.0.1/32", "10.0.0.2", "'fd00::1/128'"]), 1 => words(&["10.0.1.0/24"])]
+        .boxed()
+}
+
 fn port() -> Text {
-    prop_oneof![8 => words(&["80", "'8080:8090'", "http", "dns"]), 1 => words(&["0", "'90:80'"])].boxed()
+    prop_oneof![20 => words(&["80", "'8080:8090'", "http", "dns"]), 1 => words(&["0", "'90:80'"])].boxed()
 }
 
 fn order() -> Text {

@@ -54,7 +54,7 @@ impl Order {
             Self::StatesReversed => thirds(events).into_iter().rev().collect(),
             Self::KeysReversed => thirds(&events.iter().rev().cloned().collect::<State>()),
             Self::Shuffled => thirds(&shuffled(events)),
-            Self::EmptiesBetween => events.iter().map(|event| there_and_back(event)).collect(),
+            Self::EmptiesBetween => events.iter().map(there_and_back).collect(),
             Self::Split => events.iter().map(|event| vec![event.clone()]).collect(),
             Self::Squashed => vec![[events, events, events].concat()],
             Self::Displaced => vec![displaced(events), events.to_vec()],

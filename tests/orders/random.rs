@@ -8,6 +8,7 @@ use std::sync::Arc;
 use felix_rs::datastore::{Event, yaml};
 use libtest_mimic::Failed;
 use proptest::prelude::*;
+use proptest::strategy::Union;
 use proptest::test_runner::{Config, TestError, TestRunner};
 
 use crate::generate;
@@ -16,9 +17,9 @@ use crate::observed::{Host, same};
 /// Of this host there are local endpoints.
 pub const HOST: &str = "host-1";
 const CASES: u32 = 300;
-const LONGEST: usize = 24;
+const LONGEST: usize = 40;
 /// So few that entries are often replaced.
-const SLOTS: u8 = 10;
+const SLOTS: u8 = 12;
 
 /// `PROPTEST_CASES` asks for more.
 pub fn incremental_equals_from_scratch() -> Result<(), Failed> {
@@ -62,9 +63,10 @@ impl fmt::Display for Sequence {
 }
 
 fn sequence() -> impl Strategy<Value = Sequence> {
+    let put = |slot| generate::document(slot).prop_map(move |document| Step::Put(slot, document));
     let step = prop_oneof![
-        6 => (0..SLOTS, generate::document()).prop_map(|(slot, document)| Step::Put(slot, document)),
-        2 => (0..SLOTS).prop_map(Step::Delete),
+        6 => Union::new((0..SLOTS).map(put)),
+        1 => (0..SLOTS).prop_map(Step::Delete),
         2 => Just(Step::Flush),
     ];
     prop::collection::vec(step, 1..LONGEST).prop_map(Sequence)

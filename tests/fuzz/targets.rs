@@ -1,0 +1,87 @@
+//! What must hold for any bytes at all: the readers answer, in bounded time and stack, and what they answer is sound.
+//!
+//! Plain functions that panic where it does not hold: called with random and with mutated input by this suite, and by
+//! `cargo fuzz` (see `cargo-fuzz/`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use felix_rs::Pipeline;
+use felix_rs::datastore::{Event, Excerpt, yaml};
+use felix_rs::labels::Selector;
+use felix_rs::model::node_names;
+use felix_rs::sync::{Programmed, plan};
+
+/// A selector's canonical text is a selector again, and the same one; an error points into the text.
+pub fn selector(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    match Selector::parse(&text) {
+        Ok(selector) => {
+            let again = Selector::parse(selector.canonical()).expect("canonical text is a selector");
+            assert_eq!((again.canonical(), again.id()), (selector.canonical(), selector.id()));
+            let label = |name: &str| name.len().is_multiple_of(2).then_some("a");
+            assert_eq!(selector.negated().matches(&label), !selector.matches(&label));
+        }
+        Err(error) => {
+            assert!(text.get(error.start..error.end).is_some(), "{error:?} points outside of the text");
+            assert!(!error.message.is_empty());
+        }
+    }
+}
+
+/// Every document is read or refused, at a place in the text; keys are unique.
+pub fn yaml(data: &[u8]) {
+    let text: Arc<str> = String::from_utf8_lossy(data).into();
+    let reading = yaml::parse(&"fuzz.yaml".into(), &text);
+    let keys: BTreeSet<_> = reading.entries.iter().map(|entry| &entry.key).collect();
+    assert_eq!(keys.len(), reading.entries.len());
+    let last_line = text.matches(['\n', '\r']).count() + 1;
+    for error in &reading.errors {
+        assert!((1..=last_line).contains(&(error.place.line as usize)), "{error:?}");
+        error.excerpt.as_ref().map(underlined);
+    }
+}
+
+/// The whole program takes what was read: what comes out is a plan that leaves nothing to do, or a refusal, the same
+/// whether the resources came as they stand or backwards; taken away again, nothing is left.
+pub fn manifest(data: &[u8]) {
+    let text = String::from_utf8_lossy(data).into();
+    let events: Vec<Event> = yaml::parse(&"fuzz.yaml".into(), &text).into_events().collect();
+    let host = node_names(&events).first().cloned().unwrap_or_else(|| "host".into());
+    let mut pipeline = Pipeline::new(Arc::clone(&host), Vec::new());
+    let mut reversed = Pipeline::new(Arc::clone(&host), Vec::new());
+    events.iter().for_each(|event| pipeline.take(event));
+    events.iter().rev().for_each(|event| reversed.take(event));
+    assert_eq!(outcome(&mut pipeline), outcome(&mut reversed));
+    for event in events {
+        pipeline.take(&match event {
+            Event::Put(entry) => Event::Delete(entry.key),
+            Event::Unreadable(error) => Event::Readable(error.place.source),
+            other => other,
+        });
+    }
+    assert_eq!(outcome(&mut pipeline), outcome(&mut Pipeline::new(host, Vec::new())));
+}
+
+/// All that can be seen, as text.
+fn outcome(pipeline: &mut Pipeline) -> String {
+    let programmed = match pipeline.desired() {
+        Ok(desired) => {
+            let all = plan(&desired, &Programmed::default());
+            assert!(plan(&desired, &Programmed::default().after(&all)).is_empty());
+            all.steps().map(|step| step.text()).collect()
+        }
+        Err(error) => error.to_string(),
+    };
+    let diagnostics = pipeline.diagnostics();
+    for diagnostic in &diagnostics {
+        assert!(!diagnostic.message.is_empty());
+        diagnostic.excerpt.as_ref().map(underlined);
+    }
+    format!("{programmed}\n{diagnostics:?}")
+}
+
+/// The part that an excerpt underlines. It is there.
+fn underlined(excerpt: &Excerpt) -> &str {
+    excerpt.line.get(excerpt.start..excerpt.end).expect("a part of the line, at character boundaries")
+}

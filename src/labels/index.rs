@@ -29,7 +29,7 @@ pub enum Change<S, I> {
 /// 1. *Right*: at any time the matches are those of evaluating every selector on every item. Each mutation returns
 ///    the transitions, sorted, and only those: saying a thing again returns nothing.
 /// 2. *Quick*: 10,000 items times 5,000 selectors are not 50 million evaluations. Each selector is filed under
-///    needs of which a matching item meets one ([`Need`]). An item's update evaluates the selectors that it matched,
+///    needs of which a matching item meets one (`Need`). An item's update evaluates the selectors that it matched,
 ///    those filed under its labels, and those without needs. A selector's update combines the items posted under
 ///    its labels as its expression does, and evaluates what is left. A parent's update evaluates as much for each of its items, and nothing for others.
 /// 3. *Small*: ids are held once and known by number inside. Inherited labels are not copied into items: a parent

@@ -86,7 +86,7 @@ pub mod sync;
 
 use std::sync::Arc;
 
-use config::{Config, ConfigProblem, InvalidObjects, Source};
+use config::{Config, ConfigProblem, InvalidObjects, Resolved, Source};
 use datastore::Event;
 use model::{Catalog, Diagnostic, IpVersion};
 use policy::{Calc, Settings, lint};
@@ -100,6 +100,8 @@ pub struct Pipeline {
     sources: Vec<Source>,
     catalog: Catalog,
     calc: Calc,
+    /// As last resolved.
+    config: Config,
     problems: Vec<ConfigProblem>,
 }
 
@@ -107,7 +109,7 @@ impl Pipeline {
     /// For one host, configured by `sources` and by what the datastore will say.
     pub fn new(host: Arc<str>, sources: Vec<Source>) -> Self {
         let calc = Calc::new(Arc::clone(&host));
-        Self { host, sources, catalog: Catalog::new(), calc, problems: Vec::new() }
+        Self { host, sources, catalog: Catalog::new(), calc, config: Config::default(), problems: Vec::new() }
     }
 
     /// Takes note of one event.
@@ -123,12 +125,13 @@ impl Pipeline {
     ///
     /// Where no chains can be made that do what the policy says: see [`CompileError`].
     pub fn desired(&mut self) -> Result<Desired, CompileError> {
-        let config = self.configure();
-        let policy = self.calc.desired(settings(&config));
+        self.configure();
+        let config = &self.config;
+        let policy = self.calc.desired(settings(config));
         let versions =
             [IpVersion::V4, IpVersion::V6].into_iter().take(if config.ipv6_support { 2 } else { 1 });
         let rulesets = versions
-            .map(|version| rules::compile(policy, &config, version).map(Arc::new))
+            .map(|version| rules::compile(policy, config, version).map(Arc::new))
             .collect::<Result<_, _>>()?;
         Ok(Desired { rulesets, insert_mode: config.chain_insert_mode })
     }
@@ -137,16 +140,23 @@ impl Pipeline {
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
         let mut diagnostics = self.catalog.diagnostics();
         diagnostics.extend(self.problems.iter().map(Diagnostic::from));
-        diagnostics.extend(lint::on_host(&self.host, self.catalog.resources(), self.calc.desired_now()));
+        let prefixes = &self.config.interface_prefixes;
+        diagnostics.extend(lint::on_host(
+            &self.host,
+            self.catalog.resources(),
+            self.calc.desired_now(),
+            prefixes,
+        ));
         diagnostics.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         diagnostics
     }
 
-    fn configure(&mut self) -> Config {
+    fn configure(&mut self) {
         let stored = model::configuration(&self.host, self.catalog.resources());
-        let resolved = Config::resolve(&[self.sources.as_slice(), &stored].concat());
-        self.problems = resolved.problems;
-        resolved.config
+        let Resolved { config, values: _, problems } =
+            Config::resolve(&[self.sources.as_slice(), &stored].concat());
+        self.config = config;
+        self.problems = problems;
     }
 }
 

@@ -33,7 +33,10 @@ pub struct Calc {
     policies: BTreeMap<PolicyId, Arc<Policy>>,
     profiles: BTreeMap<Arc<str>, Arc<Profile>>,
     tiers: BTreeMap<Arc<str>, Tier>,
+    /// The workload endpoints of this host, but for those that the parameters refuse.
     locals: BTreeMap<WorkloadId, Arc<WorkloadEndpoint>>,
+    /// The endpoints of all hosts that ask to send from other addresses: absent unless the parameters let them.
+    spoofers: BTreeMap<WorkloadId, Arc<WorkloadEndpoint>>,
     pools: BTreeMap<Arc<str>, IpPool>,
     nodes: BTreeMap<Arc<str>, Node>,
     /// Local endpoints by the policies that may govern workloads.
@@ -76,6 +79,7 @@ impl Calc {
             profiles: BTreeMap::new(),
             tiers: builtin_tiers().map(|tier| (Arc::clone(&tier.name), tier)).collect(),
             locals: BTreeMap::new(),
+            spoofers: BTreeMap::new(),
             pools: BTreeMap::new(),
             nodes: BTreeMap::new(),
             governed: LabelIndex::default(),
@@ -96,17 +100,6 @@ impl Calc {
         }
     }
 
-    /// Other parameters: whatever they decide is made anew.
-    fn configure(&mut self, settings: Settings) {
-        if self.settings != settings {
-            self.settings = settings;
-            self.dirty.policies.extend(self.policies.keys().cloned());
-            self.dirty.profiles.extend(self.profiles.keys().cloned());
-            self.dirty.endpoints.extend(self.locals.keys().cloned());
-            self.dirty.interfaces = true;
-        }
-    }
-
     /// What the host must enforce now.
     pub fn desired(&mut self, settings: Settings) -> &HostPolicy {
         self.configure(settings);
@@ -121,6 +114,21 @@ impl Calc {
     /// What [`Calc::desired`] last gave.
     pub fn desired_now(&self) -> &HostPolicy {
         &self.desired
+    }
+
+    /// Other parameters: whatever they decide is made anew.
+    fn configure(&mut self, settings: Settings) {
+        let Settings { ignore_invalid, source_spoofing } = std::mem::replace(&mut self.settings, settings);
+        if ignore_invalid != settings.ignore_invalid {
+            self.dirty.policies.extend(self.policies.keys().cloned());
+            self.dirty.profiles.extend(self.profiles.keys().cloned());
+            self.dirty.endpoints.extend(self.locals.keys().cloned());
+        }
+        if source_spoofing != settings.source_spoofing {
+            for spoofer in self.spoofers.values().cloned().collect::<Vec<_>>() {
+                self.put_workload(&spoofer);
+            }
+        }
     }
 
     /// The profile that lets everything through is never stored, and always there (reference §2.4).
@@ -242,6 +250,26 @@ impl Calc {
     }
 
     fn put_workload(&mut self, endpoint: &WorkloadEndpoint) {
+        let spoofs = !endpoint.allowed_source_prefixes.is_empty();
+        if spoofs {
+            self.spoofers.insert(endpoint.id.clone(), Arc::new(endpoint.clone()));
+        } else {
+            self.spoofers.remove(&endpoint.id);
+        }
+        // An endpoint that may not have what it asks for is absent (reference §3.5).
+        if spoofs && !self.settings.source_spoofing {
+            self.withdraw_workload(&endpoint.id);
+        } else {
+            self.admit_workload(endpoint);
+        }
+    }
+
+    fn delete_workload(&mut self, id: &WorkloadId) {
+        self.spoofers.remove(id);
+        self.withdraw_workload(id);
+    }
+
+    fn admit_workload(&mut self, endpoint: &WorkloadEndpoint) {
         let item = Item { nets: endpoint.networks.clone(), ports: endpoint.ports.clone() };
         let id = ItemId::Workload(endpoint.id.clone());
         self.sets.put_item(&id, &endpoint.labels, &endpoint.profiles, item);
@@ -257,7 +285,7 @@ impl Calc {
         self.dirty.interfaces = true;
     }
 
-    fn delete_workload(&mut self, id: &WorkloadId) {
+    fn withdraw_workload(&mut self, id: &WorkloadId) {
         self.sets.remove_item(&ItemId::Workload(id.clone()));
         if let Some(before) = self.locals.remove(id) {
             let changes = self.governed.remove_item(id);
@@ -305,7 +333,7 @@ impl Calc {
             self.dirty.endpoints.extend(changed.map(|(id, _)| id.clone()));
         }
         for id in std::mem::take(&mut self.dirty.endpoints) {
-            let Some(endpoint) = self.locals.get(&id).filter(|endpoint| self.admits(endpoint)) else {
+            let Some(endpoint) = self.locals.get(&id) else {
                 self.desired.endpoints.remove(&id);
                 continue;
             };
@@ -328,7 +356,7 @@ impl Calc {
     fn shadows(&self) -> BTreeMap<WorkloadId, WorkloadId> {
         let mut owners: BTreeMap<&str, &WorkloadId> = BTreeMap::new();
         let mut shadows = BTreeMap::new();
-        for (id, endpoint) in self.locals.iter().filter(|(_, endpoint)| self.admits(endpoint)) {
+        for (id, endpoint) in &self.locals {
             match owners.get(&*endpoint.interface) {
                 Some(owner) => {
                     shadows.insert(id.clone(), (*owner).clone());
@@ -339,11 +367,6 @@ impl Calc {
             }
         }
         shadows
-    }
-
-    /// Whether the parameters let the endpoint have what it asks for; if not it is absent (reference §3.5).
-    fn admits(&self, endpoint: &WorkloadEndpoint) -> bool {
-        endpoint.allowed_source_prefixes.is_empty() || self.settings.source_spoofing
     }
 
     fn tiers_of(&self, id: &WorkloadId) -> Vec<super::EndpointTier> {

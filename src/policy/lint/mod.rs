@@ -24,18 +24,20 @@ pub fn lint<'r>(resources: impl IntoIterator<Item = &'r Resource>) -> Vec<Diagno
     found
 }
 
-/// What `host` has in its datastore and does not enforce as written.
+/// What `host` has in its datastore and does not enforce as written. Packets are taken for a workload's where their
+/// interface's name begins with one of `prefixes`.
 pub fn on_host<'r>(
     host: &str,
     resources: impl IntoIterator<Item = &'r Resource>,
     enforced: &HostPolicy,
+    prefixes: &[String],
 ) -> Vec<Diagnostic> {
     let World { policies: _, profiles: _, tiers: _, workloads, hosts, network_sets: _ } =
         World::of(resources);
     let workloads = workloads.into_iter().filter(|endpoint| &*endpoint.id.node == host);
     let hosts = hosts.into_iter().filter(|endpoint| &*endpoint.id.node == host);
     workloads
-        .filter_map(|endpoint| references::left_out(endpoint, enforced))
+        .filter_map(|endpoint| references::left_out(endpoint, enforced, prefixes))
         .chain(hosts.map(references::host_endpoint))
         .collect()
 }

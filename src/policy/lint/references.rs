@@ -17,19 +17,39 @@ pub(super) fn lint(world: &World<'_>, found: &mut Vec<Diagnostic>) {
     found.extend(world.hosts.iter().map(|endpoint| host_endpoint(endpoint)));
 }
 
-/// Why a local endpoint has no chains, where it has none.
-pub(super) fn left_out(endpoint: &WorkloadEndpoint, enforced: &HostPolicy) -> Option<Diagnostic> {
-    match enforced.endpoints.get(&endpoint.id) {
-        None => Some(warning(
-            Code::InvalidValue,
-            &endpoint.place,
-            format!("WorkloadEndpoint {} is left out: it wants to send from other addresses", endpoint.id),
-            "allowSpoofedSourcePrefixes needs WorkloadSourceSpoofing=Any; until then its packets are dropped"
-                .to_owned(),
-            Some("set WorkloadSourceSpoofing=Any, or take the prefixes away".to_owned()),
-        )),
-        Some(local) => local.shadowed_by.as_ref().map(|owner| shadowed(endpoint, owner)),
+/// Why a local endpoint's packets meet no chains of its own, where they don't.
+pub(super) fn left_out(
+    endpoint: &WorkloadEndpoint,
+    enforced: &HostPolicy,
+    prefixes: &[String],
+) -> Option<Diagnostic> {
+    let Some(local) = enforced.endpoints.get(&endpoint.id) else { return Some(spoofer(endpoint)) };
+    let unseen = || !prefixes.iter().any(|prefix| endpoint.interface.starts_with(prefix.as_str()));
+    match &local.shadowed_by {
+        Some(owner) => Some(shadowed(endpoint, owner)),
+        None => unseen().then(|| unpoliced(endpoint, prefixes)),
     }
+}
+
+fn spoofer(endpoint: &WorkloadEndpoint) -> Diagnostic {
+    warning(
+        Code::InvalidValue,
+        &endpoint.place,
+        format!("WorkloadEndpoint {} is left out: it wants to send from other addresses", endpoint.id),
+        "allowSpoofedSourcePrefixes needs WorkloadSourceSpoofing=Any; until then its packets are dropped"
+            .to_owned(),
+        Some("set WorkloadSourceSpoofing=Any, or take the prefixes away".to_owned()),
+    )
+}
+
+fn unpoliced(endpoint: &WorkloadEndpoint, prefixes: &[String]) -> Diagnostic {
+    warning(
+        Code::InvalidValue,
+        &endpoint.place,
+        format!("WorkloadEndpoint {} is not policed: its interface is not a workload's", endpoint.id),
+        format!("`{}` begins with none of InterfacePrefix={}", endpoint.interface, prefixes.join(",")),
+        Some("name the interface by the prefix, or add its prefix to InterfacePrefix".to_owned()),
+    )
 }
 
 /// Host endpoints are read, and their addresses selected; chains of their own are not there yet.

@@ -73,6 +73,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let desired = pipeline.desired().map(|desired| desired.restricted_to(&arguments.ip_version.versions()));
     info!("chains are compiled");
     diagnostics.extend(pipeline.diagnostics());
+    // The process is about to end: freeing a large cluster piece by piece would only take time.
+    std::mem::forget(pipeline);
     diagnostics.extend(desired.as_ref().err().map(|error| refused(&host, error)));
     super::say(&report::for_stderr(&diagnostics));
     let outcome = desired.map_or(Ok(Outcome::Found), |desired| show(arguments, &desired))?;

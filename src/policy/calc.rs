@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::host_policy::{HostPolicy, LocalEndpoint, Pool, SetId};
+use super::built_in::{DEFAULT_ALLOW, builtin_tiers, default_allow};
+use super::host_policy::{EndpointTier, HostPolicy, LocalEndpoint, SetId};
 use super::lower::{self, Lowered};
-use super::order::{builtin_tiers, in_tiers};
+use super::network::Network;
+use super::order::in_tiers;
 use super::sets::{Item, ItemId, SetTable};
 use crate::labels::{Change, LabelIndex};
 use crate::model::{
-    Action, EncapMode, EntityMatch, HostEndpoint, IpPool, NetworkSet, Node, Policy, PolicyId, Profile,
-    Resource, ResourceId, Rule, Stage, Tier, Update, WorkloadEndpoint, WorkloadId,
+    HostEndpoint, NetworkSet, Policy, PolicyId, Profile, Resource, ResourceId, Stage, Tier, Update,
+    WorkloadEndpoint, WorkloadId,
 };
 
 /// Keeps what one host must enforce up to date while resources come and go.
@@ -23,8 +25,8 @@ use crate::model::{
 /// 3. *Only what this host needs is active*: policies that select a local endpoint, profiles that one names, and the
 ///    sets that their rules match by. The members of those sets come from all hosts.
 ///
-/// The two goals of small work and no history conflict where something is shared (sets by rules, profiles by
-/// endpoints): there a count of users is kept, and it is the only such state.
+/// The two goals of small work and no history conflict where something is shared (sets by rules, profiles and
+/// interfaces by endpoints): there the users are kept beside what is stored, and that is the only such state.
 ///
 /// One thread at a time; values that were handed out never change.
 pub struct Calc {
@@ -33,12 +35,14 @@ pub struct Calc {
     policies: BTreeMap<PolicyId, Arc<Policy>>,
     profiles: BTreeMap<Arc<str>, Arc<Profile>>,
     tiers: BTreeMap<Arc<str>, Tier>,
-    /// The workload endpoints of this host, but for those that the parameters refuse.
+    /// Those of this host that the settings admit.
     locals: BTreeMap<WorkloadId, Arc<WorkloadEndpoint>>,
-    /// The endpoints of all hosts that ask to send from other addresses: absent unless the parameters let them.
-    spoofers: BTreeMap<WorkloadId, Arc<WorkloadEndpoint>>,
-    pools: BTreeMap<Arc<str>, IpPool>,
-    nodes: BTreeMap<Arc<str>, Node>,
+    /// Local endpoints by the profiles that they name, and by their interface.
+    by_profile: Users,
+    by_interface: Users,
+    /// Endpoints of any host that only some settings admit.
+    spoofing: BTreeMap<WorkloadId, Arc<WorkloadEndpoint>>,
+    network: Network,
     /// Local endpoints by the policies that may govern workloads.
     governed: LabelIndex<WorkloadId, PolicyId>,
     sets: SetTable,
@@ -58,38 +62,40 @@ pub struct Settings {
     pub source_spoofing: bool,
 }
 
+/// Local endpoints by the name of something that they share.
+type Users = BTreeMap<Arc<str>, BTreeSet<WorkloadId>>;
+
 /// What may have changed since the last settling.
 #[derive(Default)]
 struct Dirty {
     policies: BTreeSet<PolicyId>,
     profiles: BTreeSet<Arc<str>>,
     endpoints: BTreeSet<WorkloadId>,
-    interfaces: bool,
-    pools: bool,
-    nodes: bool,
 }
 
 impl Calc {
-    /// Nothing known yet but the tiers that are always there.
+    /// Nothing known yet but what every cluster has.
     pub fn new(host: Arc<str>) -> Self {
-        Self {
+        let mut calc = Self {
             host,
             settings: Settings::default(),
             policies: BTreeMap::new(),
             profiles: BTreeMap::new(),
             tiers: builtin_tiers().map(|tier| (Arc::clone(&tier.name), tier)).collect(),
             locals: BTreeMap::new(),
-            spoofers: BTreeMap::new(),
-            pools: BTreeMap::new(),
-            nodes: BTreeMap::new(),
+            by_profile: Users::new(),
+            by_interface: Users::new(),
+            spoofing: BTreeMap::new(),
+            network: Network::default(),
             governed: LabelIndex::default(),
             sets: SetTable::default(),
             used_by_policies: BTreeMap::new(),
             used_by_profiles: BTreeMap::new(),
             dirty: Dirty::default(),
             desired: HostPolicy::default(),
-        }
-        .with_default_allow()
+        };
+        calc.put_profile(&default_allow());
+        calc
     }
 
     /// Takes note of one change. Cheap: the work is done when the result is asked for.
@@ -107,7 +113,7 @@ impl Calc {
         self.settle_policies();
         self.settle_profiles();
         self.sets.settle(&mut self.desired.sets);
-        self.settle_network();
+        self.network.settle(&self.host, &mut self.desired);
         &self.desired
     }
 
@@ -116,25 +122,28 @@ impl Calc {
         &self.desired
     }
 
-    /// Other parameters: whatever they decide is made anew.
+    /// Other settings: whatever they decide is made anew.
     fn configure(&mut self, settings: Settings) {
         let Settings { ignore_invalid, source_spoofing } = std::mem::replace(&mut self.settings, settings);
         if ignore_invalid != settings.ignore_invalid {
-            self.dirty.policies.extend(self.policies.keys().cloned());
-            self.dirty.profiles.extend(self.profiles.keys().cloned());
-            self.dirty.endpoints.extend(self.locals.keys().cloned());
+            let invalid: Vec<PolicyId> = self
+                .policies
+                .values()
+                .filter(|policy| policy.invalid)
+                .map(|policy| policy.id.clone())
+                .collect();
+            for id in &invalid {
+                self.mark_policy(id);
+            }
+            let invalid = self.profiles.values().filter(|profile| profile.invalid);
+            self.dirty.profiles.extend(invalid.map(|profile| Arc::clone(&profile.name)));
         }
         if source_spoofing != settings.source_spoofing {
-            for spoofer in self.spoofers.values().cloned().collect::<Vec<_>>() {
-                self.put_workload(&spoofer);
+            let endpoints: Vec<_> = self.spoofing.values().cloned().collect();
+            for endpoint in &endpoints {
+                self.put_workload(endpoint);
             }
         }
-    }
-
-    /// The profile that lets everything through is never stored, and always there (reference §2.4).
-    fn with_default_allow(mut self) -> Self {
-        self.put_profile(&default_allow());
-        self
     }
 
     fn put(&mut self, resource: &Resource) {
@@ -145,14 +154,8 @@ impl Calc {
             Resource::NetworkSet(set) => self.put_network_set(set),
             Resource::WorkloadEndpoint(endpoint) => self.put_workload(endpoint),
             Resource::HostEndpoint(endpoint) => self.put_host_endpoint(endpoint),
-            Resource::IpPool(pool) => {
-                self.pools.insert(Arc::clone(&pool.name), pool.clone());
-                self.dirty.pools = true;
-            }
-            Resource::Node(node) => {
-                self.nodes.insert(Arc::clone(&node.name), node.clone());
-                self.dirty.nodes = true;
-            }
+            Resource::IpPool(pool) => self.network.put_pool(pool),
+            Resource::Node(node) => self.network.put_node(node),
             // Parameters are the business of whoever makes the settings; blocks are the routes'.
             Resource::Config(_)
             | Resource::ClusterInformation(_)
@@ -169,14 +172,8 @@ impl Calc {
             ResourceId::NetworkSet(id) => self.sets.remove_item(&ItemId::NetworkSet(id.clone())),
             ResourceId::WorkloadEndpoint(id) => self.delete_workload(id),
             ResourceId::HostEndpoint(id) => self.sets.remove_item(&ItemId::Host(id.clone())),
-            ResourceId::IpPool(name) => {
-                self.pools.remove(name);
-                self.dirty.pools = true;
-            }
-            ResourceId::Node(name) => {
-                self.nodes.remove(name);
-                self.dirty.nodes = true;
-            }
+            ResourceId::IpPool(name) => self.network.delete_pool(name),
+            ResourceId::Node(name) => self.network.delete_node(name),
             ResourceId::Config(_)
             | ResourceId::ClusterInformation(_)
             | ResourceId::BlockAffinity(_)
@@ -226,8 +223,8 @@ impl Calc {
     }
 
     fn delete_profile(&mut self, name: &Arc<str>) {
-        if let Some(builtin) = Some(default_allow()).filter(|builtin| builtin.name == *name) {
-            return self.put_profile(&builtin);
+        if &**name == DEFAULT_ALLOW {
+            return self.put_profile(&default_allow());
         }
         self.sets.remove_profile(name);
         let changes = self.governed.remove_parent(name);
@@ -250,26 +247,29 @@ impl Calc {
     }
 
     fn put_workload(&mut self, endpoint: &WorkloadEndpoint) {
-        let spoofs = !endpoint.allowed_source_prefixes.is_empty();
-        if spoofs {
-            self.spoofers.insert(endpoint.id.clone(), Arc::new(endpoint.clone()));
+        if endpoint.allowed_source_prefixes.is_empty() {
+            self.spoofing.remove(&endpoint.id);
         } else {
-            self.spoofers.remove(&endpoint.id);
+            self.spoofing.insert(endpoint.id.clone(), Arc::new(endpoint.clone()));
         }
-        // An endpoint that may not have what it asks for is absent (reference §3.5).
-        if spoofs && !self.settings.source_spoofing {
-            self.withdraw_workload(&endpoint.id);
+        if self.admits(endpoint) {
+            self.admit(endpoint);
         } else {
-            self.admit_workload(endpoint);
+            self.dismiss(&endpoint.id);
         }
     }
 
     fn delete_workload(&mut self, id: &WorkloadId) {
-        self.spoofers.remove(id);
-        self.withdraw_workload(id);
+        self.spoofing.remove(id);
+        self.dismiss(id);
     }
 
-    fn admit_workload(&mut self, endpoint: &WorkloadEndpoint) {
+    /// Whether the settings let the endpoint have what it asks for; if not it is absent (reference §3.5).
+    fn admits(&self, endpoint: &WorkloadEndpoint) -> bool {
+        endpoint.allowed_source_prefixes.is_empty() || self.settings.source_spoofing
+    }
+
+    fn admit(&mut self, endpoint: &WorkloadEndpoint) {
         let item = Item { nets: endpoint.networks.clone(), ports: endpoint.ports.clone() };
         let id = ItemId::Workload(endpoint.id.clone());
         self.sets.put_item(&id, &endpoint.labels, &endpoint.profiles, item);
@@ -278,28 +278,44 @@ impl Calc {
         }
         let changes = self.governed.set_item(endpoint.id.clone(), &endpoint.labels, &endpoint.profiles);
         self.mark_governed(&changes);
-        let before = self.locals.insert(endpoint.id.clone(), Arc::new(endpoint.clone()));
-        self.mark_profiles_of(before.as_deref());
-        self.mark_profiles_of(Some(endpoint));
-        self.dirty.endpoints.insert(endpoint.id.clone());
-        self.dirty.interfaces = true;
-    }
-
-    fn withdraw_workload(&mut self, id: &WorkloadId) {
-        self.sets.remove_item(&ItemId::Workload(id.clone()));
-        if let Some(before) = self.locals.remove(id) {
-            let changes = self.governed.remove_item(id);
-            self.mark_governed(&changes);
-            self.mark_profiles_of(Some(&before));
-            self.dirty.endpoints.insert(id.clone());
-            self.dirty.interfaces = true;
+        if let Some(before) = self.locals.insert(endpoint.id.clone(), Arc::new(endpoint.clone())) {
+            self.leave(&before);
         }
+        self.join(endpoint);
     }
 
-    fn mark_profiles_of(&mut self, endpoint: Option<&WorkloadEndpoint>) {
+    fn dismiss(&mut self, id: &WorkloadId) {
+        self.sets.remove_item(&ItemId::Workload(id.clone()));
+        let Some(before) = self.locals.remove(id) else { return };
+        let changes = self.governed.remove_item(id);
+        self.mark_governed(&changes);
+        self.leave(&before);
+    }
+
+    /// The local endpoint shares its profiles and its interface with others from now on.
+    fn join(&mut self, endpoint: &WorkloadEndpoint) {
+        for name in &endpoint.profiles {
+            self.by_profile.entry(Arc::clone(name)).or_default().insert(endpoint.id.clone());
+        }
+        self.by_interface.entry(Arc::clone(&endpoint.interface)).or_default().insert(endpoint.id.clone());
+        self.mark_endpoint(endpoint);
+    }
+
+    fn leave(&mut self, endpoint: &WorkloadEndpoint) {
+        self.mark_endpoint(endpoint);
+        for name in &endpoint.profiles {
+            remove_user(&mut self.by_profile, name, &endpoint.id);
+        }
+        remove_user(&mut self.by_interface, &endpoint.interface, &endpoint.id);
+    }
+
+    /// The endpoint, those that have its interface too, and its profiles.
+    fn mark_endpoint(&mut self, endpoint: &WorkloadEndpoint) {
+        self.dirty.endpoints.insert(endpoint.id.clone());
         self.dirty
-            .profiles
-            .extend(endpoint.into_iter().flat_map(|endpoint| endpoint.profiles.iter().cloned()));
+            .endpoints
+            .extend(self.by_interface.get(&endpoint.interface).into_iter().flatten().cloned());
+        self.dirty.profiles.extend(endpoint.profiles.iter().cloned());
     }
 
     /// The policy's own chains, and those of all endpoints that it governs.
@@ -323,53 +339,23 @@ impl Calc {
     }
 
     fn settle_endpoints(&mut self) {
-        let shadows = std::mem::take(&mut self.dirty.interfaces).then(|| self.shadows());
-        if let Some(shadows) = &shadows {
-            let changed = self
-                .desired
-                .endpoints
-                .iter()
-                .filter(|(id, local)| local.shadowed_by.as_ref() != shadows.get(id));
-            self.dirty.endpoints.extend(changed.map(|(id, _)| id.clone()));
-        }
         for id in std::mem::take(&mut self.dirty.endpoints) {
-            let Some(endpoint) = self.locals.get(&id) else {
-                self.desired.endpoints.remove(&id);
-                continue;
-            };
-            let before = self.desired.endpoints.get(&id);
-            let local = LocalEndpoint {
-                endpoint: Arc::clone(endpoint),
-                tiers: self.tiers_of(&id),
-                shadowed_by: match &shadows {
-                    Some(shadows) => shadows.get(&id).cloned(),
-                    None => before.and_then(|before| before.shadowed_by.clone()),
-                },
-            };
-            if before.is_none_or(|before| !before.same(&local)) {
-                self.desired.endpoints.insert(id, Arc::new(local));
-            }
+            let value = self.locals.get(&id).map(|endpoint| self.local_endpoint(endpoint));
+            settle(&mut self.desired.endpoints, id, value);
         }
     }
 
-    /// Endpoints whose interface belongs to another one with a lower id (reference §6.11).
-    fn shadows(&self) -> BTreeMap<WorkloadId, WorkloadId> {
-        let mut owners: BTreeMap<&str, &WorkloadId> = BTreeMap::new();
-        let mut shadows = BTreeMap::new();
-        for (id, endpoint) in &self.locals {
-            match owners.get(&*endpoint.interface) {
-                Some(owner) => {
-                    shadows.insert(id.clone(), (*owner).clone());
-                }
-                None => {
-                    owners.insert(&endpoint.interface, id);
-                }
-            }
+    fn local_endpoint(&self, endpoint: &Arc<WorkloadEndpoint>) -> LocalEndpoint {
+        // Of those with one interface the lowest id has it (reference §6.11).
+        let owner = self.by_interface.get(&endpoint.interface).and_then(BTreeSet::first);
+        LocalEndpoint {
+            endpoint: Arc::clone(endpoint),
+            tiers: self.tiers_of(&endpoint.id),
+            shadowed_by: owner.filter(|owner| **owner != endpoint.id).cloned(),
         }
-        shadows
     }
 
-    fn tiers_of(&self, id: &WorkloadId) -> Vec<super::EndpointTier> {
+    fn tiers_of(&self, id: &WorkloadId) -> Vec<EndpointTier> {
         let policies = self.governed.selectors_of(id).into_iter().filter_map(|id| self.policies.get(id));
         in_tiers(policies.map(Arc::as_ref).filter(|policy| self.enforces(policy.invalid)), &self.tiers)
     }
@@ -380,13 +366,10 @@ impl Calc {
 
     fn settle_policies(&mut self) {
         for id in std::mem::take(&mut self.dirty.policies) {
-            let lowered =
-                self.policies.get(&id).filter(|policy| self.is_active(policy)).map(|p| lower::policy(p));
+            let policy = self.policies.get(&id).filter(|policy| self.is_active(policy));
+            let lowered = policy.map(|policy| lower::policy(policy));
             let value = swap_users(&mut self.sets, &mut self.used_by_policies, &id, lowered);
-            match value {
-                Some(value) => replace(&mut self.desired.policies, id, value),
-                None => drop(self.desired.policies.remove(&id)),
-            }
+            settle(&mut self.desired.policies, id, value);
         }
     }
 
@@ -397,50 +380,22 @@ impl Calc {
     }
 
     fn settle_profiles(&mut self) {
-        let dirty = std::mem::take(&mut self.dirty.profiles);
-        if dirty.is_empty() {
-            return;
-        }
-        let named: BTreeSet<&Arc<str>> =
-            self.locals.values().flat_map(|endpoint| &endpoint.profiles).collect();
-        let named: BTreeSet<Arc<str>> = dirty.iter().filter(|name| named.contains(name)).cloned().collect();
-        for name in dirty {
-            let lowered = named.contains(&name).then(|| {
+        for name in std::mem::take(&mut self.dirty.profiles) {
+            let lowered = self.by_profile.contains_key(&name).then(|| {
                 let profile = self.profiles.get(&name).filter(|profile| self.enforces(profile.invalid));
                 lower::profile(&name, profile.map(Arc::as_ref))
             });
-            match swap_users(&mut self.sets, &mut self.used_by_profiles, &name, lowered) {
-                Some(value) => replace(&mut self.desired.profiles, name, value),
-                None => drop(self.desired.profiles.remove(&name)),
-            }
+            let value = swap_users(&mut self.sets, &mut self.used_by_profiles, &name, lowered);
+            settle(&mut self.desired.profiles, name, value);
         }
     }
+}
 
-    fn settle_network(&mut self) {
-        if std::mem::take(&mut self.dirty.pools) {
-            let mut pools = BTreeMap::new();
-            // By name: of two pools with one CIDR the lowest name counts (reference §3.6).
-            for pool in self.pools.values() {
-                pools.entry(pool.cidr).or_insert_with(|| {
-                    let wanted = Pool {
-                        cidr: pool.cidr,
-                        ipip: pool.ipip != EncapMode::Never,
-                        nat_outgoing: pool.nat_outgoing,
-                        load_balancer_only: pool.load_balancer_only,
-                    };
-                    let before = self.desired.pools.get(&pool.cidr).filter(|before| ***before == wanted);
-                    before.map_or_else(|| Arc::new(wanted), Arc::clone)
-                });
-            }
-            self.desired.pools = pools;
-        }
-        if std::mem::take(&mut self.dirty.nodes) {
-            let addresses = self.nodes.values().flat_map(|node| {
-                let v4 = node.ipv4.map(|(address, _)| address.into());
-                v4.into_iter().chain(node.ipv6.map(|(address, _)| address.into()))
-            });
-            self.desired.host_addresses = Arc::new(addresses.collect());
-            self.desired.ipip_tunnel_addr = self.nodes.get(&self.host).and_then(|node| node.ipip_tunnel_addr);
+fn remove_user(users: &mut Users, name: &Arc<str>, id: &WorkloadId) {
+    if let Some(ids) = users.get_mut(name) {
+        ids.remove(id);
+        if ids.is_empty() {
+            users.remove(name);
         }
     }
 }
@@ -452,12 +407,14 @@ fn swap_users<K: Ord + Clone, T>(
     key: &K,
     lowered: Option<Lowered<T>>,
 ) -> Option<T> {
-    let (value, now) = match lowered {
-        Some(Lowered { value, specs }) => {
-            (Some(value), specs.iter().map(|spec| sets.acquire(spec)).collect())
-        }
-        None => (None, Vec::new()),
+    let (value, needed) = match lowered {
+        Some(Lowered { value, sets }) => (Some(value), sets),
+        None => (None, lower::Sets::new()),
     };
+    let now: Vec<SetId> = needed.keys().cloned().collect();
+    for (id, spec) in needed {
+        sets.acquire(&id, spec);
+    }
     let before = if now.is_empty() { used.remove(key) } else { used.insert(key.clone(), now) };
     for id in before.into_iter().flatten() {
         sets.release(&id);
@@ -465,35 +422,11 @@ fn swap_users<K: Ord + Clone, T>(
     value
 }
 
-/// Puts `value` there, unless what is there is the same.
-fn replace<K: Ord, T: PartialEq>(map: &mut BTreeMap<K, Arc<T>>, key: K, value: T) {
-    if map.get(&key).is_none_or(|before| **before != value) {
-        map.insert(key, Arc::new(value));
-    }
-}
-
-fn default_allow() -> Profile {
-    let place = crate::datastore::Place { source: "built-in".into(), line: 0, column: 0 };
-    let allow = Rule {
-        action: Action::Allow,
-        ip_version: None,
-        protocol: None,
-        not_protocol: None,
-        icmp: None,
-        not_icmp: None,
-        source: EntityMatch::default(),
-        destination: EntityMatch::default(),
-        unenforceable: None,
-        annotations: BTreeMap::new(),
-        place: place.clone(),
-    };
-    Profile {
-        name: "projectcalico-default-allow".into(),
-        labels: BTreeMap::new(),
-        tags: Vec::new(),
-        ingress: vec![allow.clone()],
-        egress: vec![allow],
-        invalid: false,
-        place,
+/// Puts `value` there, unless what is there is the same; without one, nothing is there any more.
+fn settle<K: Ord, T: PartialEq>(map: &mut BTreeMap<K, Arc<T>>, key: K, value: Option<T>) {
+    match value {
+        Some(value) if map.get(&key).is_some_and(|before| **before == value) => {}
+        Some(value) => drop(map.insert(key, Arc::new(value))),
+        None => drop(map.remove(&key)),
     }
 }

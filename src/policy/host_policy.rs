@@ -15,7 +15,7 @@ use crate::model::{
 
 /// All that one host must enforce. Unchanged parts keep their `Arc` from one settling to the next, so that later
 /// stages can skip them by pointer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostPolicy {
     /// The workload endpoints of this host.
     pub endpoints: BTreeMap<WorkloadId, Arc<LocalEndpoint>>,
@@ -43,21 +43,13 @@ pub struct Pool {
 }
 
 /// A workload endpoint of this host with the policies that govern it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LocalEndpoint {
     pub endpoint: Arc<WorkloadEndpoint>,
     /// In order; only tiers with a policy that selects this endpoint.
     pub tiers: Vec<EndpointTier>,
     /// Another endpoint (a lower id) has the same interface: this one is not programmed.
     pub shadowed_by: Option<WorkloadId>,
-}
-
-impl LocalEndpoint {
-    /// Whether nothing that is enforced differs.
-    pub(super) fn same(&self, other: &Self) -> bool {
-        let Self { endpoint, tiers, shadowed_by } = self;
-        Arc::ptr_eq(endpoint, &other.endpoint) && *tiers == other.tiers && *shadowed_by == other.shadowed_by
-    }
 }
 
 /// One tier as it applies to one endpoint.
@@ -218,4 +210,25 @@ pub enum TransportProtocol {
     Tcp,
     Udp,
     Sctp,
+}
+
+impl TransportProtocol {
+    /// None for a protocol without ports.
+    pub(super) fn of(protocol: Protocol) -> Option<Self> {
+        match protocol.number() {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            132 => Some(Self::Sctp),
+            _ => None,
+        }
+    }
+
+    /// As members of sets have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
 }

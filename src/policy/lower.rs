@@ -1,5 +1,6 @@
 //! Rules as written → rules that match by sets (reference §4.5–4.7).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::host_policy::{
@@ -7,23 +8,27 @@ use super::host_policy::{
     TransportProtocol,
 };
 use super::sets::SetSpec;
+use crate::datastore::Place;
 use crate::labels::Selector;
 use crate::model::{Action, EntityMatch, Policy, Profile, Protocol, Rule};
 
 /// A policy or profile by sets, and the sets that it needs.
 pub(super) struct Lowered<T> {
     pub(super) value: T,
-    pub(super) specs: Vec<SetSpec>,
+    pub(super) sets: Sets,
 }
+
+/// What each set is defined by.
+pub(super) type Sets = BTreeMap<SetId, SetSpec>;
 
 /// `policy` by sets. One that could not be understood denies in the directions that it governs.
 pub(super) fn policy(policy: &Policy) -> Lowered<ActivePolicy> {
     let owner = Owner::Policy(policy.id.clone());
-    let mut specs = Vec::new();
+    let mut sets = Sets::new();
     let mut rules = |direction, rules: &[Rule], governed: bool| match (governed, policy.invalid) {
         (false, _) => Vec::new(),
         (true, true) => vec![deny_all(&owner, direction, Some(&policy.place))],
-        (true, false) => lower_rules(&owner, direction, rules, &mut specs),
+        (true, false) => lower_rules(&owner, direction, rules, &mut sets),
     };
     let value = ActivePolicy {
         id: policy.id.clone(),
@@ -35,16 +40,16 @@ pub(super) fn policy(policy: &Policy) -> Lowered<ActivePolicy> {
         needed_everywhere: policy.needed_everywhere,
         place: policy.place.clone(),
     };
-    Lowered { value, specs }
+    Lowered { value, sets }
 }
 
 /// `profile` by sets. One that is missing or could not be understood denies both ways.
 pub(super) fn profile(name: &Arc<str>, profile: Option<&Profile>) -> Lowered<ActiveProfile> {
     let owner = Owner::Profile(Arc::clone(name));
     let place = profile.map(|profile| profile.place.clone());
-    let mut specs = Vec::new();
+    let mut sets = Sets::new();
     let mut rules = |direction, rules: fn(&Profile) -> &[Rule]| match profile {
-        Some(profile) if !profile.invalid => lower_rules(&owner, direction, rules(profile), &mut specs),
+        Some(profile) if !profile.invalid => lower_rules(&owner, direction, rules(profile), &mut sets),
         Some(_) | None => vec![deny_all(&owner, direction, place.as_ref())],
     };
     let value = ActiveProfile {
@@ -53,15 +58,10 @@ pub(super) fn profile(name: &Arc<str>, profile: Option<&Profile>) -> Lowered<Act
         egress: rules(Direction::Egress, |profile| &profile.egress),
         place: place.clone(),
     };
-    Lowered { value, specs }
+    Lowered { value, sets }
 }
 
-fn lower_rules(
-    owner: &Owner,
-    direction: Direction,
-    rules: &[Rule],
-    specs: &mut Vec<SetSpec>,
-) -> Vec<Arc<ActiveRule>> {
+fn lower_rules(owner: &Owner, direction: Direction, rules: &[Rule], sets: &mut Sets) -> Vec<Arc<ActiveRule>> {
     (0..)
         .zip(rules)
         .filter_map(|(index, rule)| {
@@ -72,12 +72,12 @@ fn lower_rules(
                 index: Some(index),
                 place: Some(rule.place.clone()),
             };
-            Some(Arc::new(lower_rule(rule, action, provenance, specs)))
+            Some(Arc::new(lower_rule(rule, action, provenance, sets)))
         })
         .collect()
 }
 
-/// What a rule with a criterion that iptables can't check may do without opening anything: an Allow never matches,
+/// What a rule with a criterion that packets don't show may do without opening anything: an Allow never matches,
 /// a Deny matches by the rest, and so does a Pass, as a Deny: what it would have let through is not known.
 fn enforceable_action(rule: &Rule) -> Option<Action> {
     match (rule.unenforceable, rule.action) {
@@ -87,62 +87,93 @@ fn enforceable_action(rule: &Rule) -> Option<Action> {
     }
 }
 
-fn lower_rule(rule: &Rule, action: Action, provenance: RuleSource, specs: &mut Vec<SetSpec>) -> ActiveRule {
+fn lower_rule(rule: &Rule, action: Action, provenance: RuleSource, sets: &mut Sets) -> ActiveRule {
+    let Rule {
+        action: _,
+        ip_version,
+        protocol,
+        not_protocol,
+        icmp,
+        not_icmp,
+        source,
+        destination,
+        unenforceable: _,
+        annotations,
+        place: _,
+    } = rule;
     ActiveRule {
         action,
-        ip_version: rule.ip_version,
-        protocol: rule.protocol,
-        not_protocol: rule.not_protocol,
-        icmp: rule.icmp,
-        not_icmp: rule.not_icmp,
-        source: lower_side(&rule.source, rule.protocol, specs),
-        destination: lower_side(&rule.destination, rule.protocol, specs),
-        annotations: rule.annotations.iter().map(|(k, v)| (Arc::clone(k), Arc::clone(v))).collect(),
+        ip_version: *ip_version,
+        protocol: *protocol,
+        not_protocol: *not_protocol,
+        icmp: *icmp,
+        not_icmp: *not_icmp,
+        source: lower_side(source, *protocol, sets),
+        destination: lower_side(destination, *protocol, sets),
+        annotations: annotations.iter().map(|(k, v)| (Arc::clone(k), Arc::clone(v))).collect(),
         provenance,
     }
 }
 
 /// One side of a rule. A positive and a negative selector become one set; a named port's set is filtered by the
 /// positive selector, and replaces that one's set where no numeric port stands beside it.
-fn lower_side(side: &EntityMatch, protocol: Option<Protocol>, specs: &mut Vec<SetSpec>) -> ActiveSide {
-    let (positive, negative) = match (&side.selector, &side.not_selector) {
+fn lower_side(side: &EntityMatch, protocol: Option<Protocol>, sets: &mut Sets) -> ActiveSide {
+    let EntityMatch {
+        nets,
+        not_nets,
+        selector,
+        not_selector,
+        tag,
+        not_tag,
+        ports,
+        named_ports,
+        not_ports,
+        not_named_ports,
+        // Never matched: the rule is unenforceable.
+        services: _,
+    } = side;
+    let (positive, negative) = match (selector, not_selector) {
         (Some(selector), Some(not)) => (Some(Selector::all_of(vec![selector.clone(), not.negated()])), None),
         (selector, not) => (selector.clone(), not.clone()),
     };
-    let tag = |tag: &Option<Arc<str>>| tag.clone().map(SetSpec::Tag);
     let named_port = |port: &Arc<str>| SetSpec::NamedPort {
         selector: positive.clone().unwrap_or_else(Selector::all),
         // What has no ports counts as TCP (reference §4.7).
         protocol: protocol.map(|protocol| TransportProtocol::of(protocol).unwrap_or(TransportProtocol::Tcp)),
         port: Arc::clone(port),
     };
-    let said_by_ports = !side.named_ports.is_empty() && side.ports.is_empty();
-    let selector = positive.clone().filter(|_| !said_by_ports).map(SetSpec::Selector);
+    let said_by_ports = !named_ports.is_empty() && ports.is_empty();
+    let positive_set = positive.clone().filter(|_| !said_by_ports);
     ActiveSide {
-        nets: side.nets.clone(),
-        not_nets: side.not_nets.clone(),
-        sets: need(specs, tag(&side.tag).into_iter().chain(selector)),
-        not_sets: need(specs, tag(&side.not_tag).into_iter().chain(negative.map(SetSpec::Selector))),
-        ports: side.ports.clone(),
-        port_sets: need(specs, side.named_ports.iter().map(named_port)),
-        not_ports: side.not_ports.clone(),
-        not_port_sets: need(specs, side.not_named_ports.iter().map(named_port)),
+        nets: nets.clone(),
+        not_nets: not_nets.clone(),
+        sets: need(sets, tag_and_selector(tag, positive_set)),
+        not_sets: need(sets, tag_and_selector(not_tag, negative)),
+        ports: ports.clone(),
+        port_sets: need(sets, named_ports.iter().map(named_port)),
+        not_ports: not_ports.clone(),
+        not_port_sets: need(sets, not_named_ports.iter().map(named_port)),
     }
 }
 
+fn tag_and_selector(tag: &Option<Arc<str>>, selector: Option<Selector>) -> impl Iterator<Item = SetSpec> {
+    let tag = tag.clone().map(SetSpec::Tag);
+    tag.into_iter().chain(selector.map(SetSpec::Selector))
+}
+
 /// Notes that a rule uses the sets; their ids.
-fn need(specs: &mut Vec<SetSpec>, wanted: impl Iterator<Item = SetSpec>) -> Vec<SetId> {
+fn need(sets: &mut Sets, wanted: impl Iterator<Item = SetSpec>) -> Vec<SetId> {
     wanted
         .map(|spec| {
             let id = spec.id();
-            specs.push(spec);
+            sets.insert(id.clone(), spec);
             id
         })
         .collect()
 }
 
 /// The rule that stands for all that could not be understood.
-fn deny_all(owner: &Owner, direction: Direction, place: Option<&crate::datastore::Place>) -> Arc<ActiveRule> {
+fn deny_all(owner: &Owner, direction: Direction, place: Option<&Place>) -> Arc<ActiveRule> {
     Arc::new(ActiveRule {
         action: Action::Deny,
         ip_version: None,

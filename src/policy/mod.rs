@@ -2,16 +2,18 @@
 //!
 //! [`Calc`] is told about resources one by one and keeps a [`HostPolicy`] up to date.
 
+mod built_in;
 mod calc;
 mod host_policy;
 pub mod lint;
 mod lower;
+mod network;
 mod order;
 mod sets;
 
+pub use built_in::builtin_tiers;
 pub use calc::{Calc, Settings};
 pub use host_policy::{
     ActivePolicy, ActiveProfile, ActiveRule, ActiveSide, Direction, EndpointTier, HostPolicy, IpSet,
     LocalEndpoint, Member, Owner, Pool, RuleSource, SetId, SetKind, TransportProtocol,
 };
-pub use order::builtin_tiers;

@@ -4,24 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::host_policy::EndpointTier;
-use crate::datastore::Place;
 use crate::model::{Order, Policy, Tier, TierDefault};
-
-/// The tiers that every cluster has and nobody can delete (reference §1.4).
-pub fn builtin_tiers() -> impl Iterator<Item = Tier> {
-    [
-        ("kube-admin", 1_000.0, TierDefault::Pass),
-        ("default", 1_000_000.0, TierDefault::Deny),
-        ("kube-baseline", 10_000_000.0, TierDefault::Pass),
-    ]
-    .into_iter()
-    .map(|(name, order, default_action)| Tier {
-        name: name.into(),
-        order: Order::new(order).unwrap_or(Order::LAST),
-        default_action,
-        place: Place { source: "built-in".into(), line: 0, column: 0 },
-    })
-}
 
 /// The policies that govern one endpoint, as tiers in order, each with its policies in order.
 pub(super) fn in_tiers<'p>(

@@ -8,9 +8,8 @@ use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
 use super::host_policy::{IpSet, Member, SetId, SetKind, TransportProtocol};
-use crate::labels::{Change, LabelIndex};
-use crate::labels::{Expr, Selector, unique_id};
-use crate::model::{EndpointPort, HostEndpointId, Labels, NetworkSetId, Protocol, WorkloadId};
+use crate::labels::{Change, Expr, LabelIndex, Selector, unique_id};
+use crate::model::{EndpointPort, HostEndpointId, Labels, NetworkSetId, WorkloadId};
 
 /// What a set is defined by.
 #[derive(Clone, Debug)]
@@ -60,27 +59,6 @@ impl SetSpec {
         match self {
             Self::Selector(selector) | Self::NamedPort { selector, .. } => Question::Labels(selector.clone()),
             Self::Tag(tag) => Question::Tags(Selector::from_expr(Expr::Has(Arc::clone(tag)))),
-        }
-    }
-}
-
-impl TransportProtocol {
-    /// None for a protocol without ports.
-    pub(super) fn of(protocol: Protocol) -> Option<Self> {
-        match protocol.number() {
-            6 => Some(Self::Tcp),
-            17 => Some(Self::Udp),
-            132 => Some(Self::Sctp),
-            _ => None,
-        }
-    }
-
-    /// As `ipset` writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Sctp => "sctp",
         }
     }
 }
@@ -172,21 +150,19 @@ impl SetTable {
         self.by_tags.change(&mut self.dirty, |index| index.remove_parent(name));
     }
 
-    /// One more rule uses the set.
-    pub(super) fn acquire(&mut self, spec: &SetSpec) -> SetId {
-        let id = spec.id();
-        if let Some(definition) = self.sets.get_mut(&id) {
+    /// One more policy or profile uses the set; `spec` is what `id` is made of.
+    pub(super) fn acquire(&mut self, id: &SetId, spec: SetSpec) {
+        if let Some(definition) = self.sets.get_mut(id) {
             definition.users += 1;
-            return id;
+            return;
         }
-        let (lookup, selector) = self.lookup(spec);
-        lookup.add(&id, selector);
-        self.sets.insert(id.clone(), Definition { spec: spec.clone(), users: 1 });
+        let (lookup, selector) = self.lookup(&spec);
+        lookup.add(id, selector);
+        self.sets.insert(id.clone(), Definition { spec, users: 1 });
         self.dirty.insert(id.clone());
-        id
     }
 
-    /// One rule less uses the set.
+    /// One policy or profile less uses the set.
     pub(super) fn release(&mut self, id: &SetId) {
         let Some(definition) = self.sets.get_mut(id) else { return };
         definition.users -= 1;

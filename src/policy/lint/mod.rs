@@ -4,15 +4,16 @@ mod references;
 mod rules;
 mod selectors;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::built_in::builtin_tiers;
+use super::host_policy::{Direction, HostPolicy, Owner};
 use crate::datastore::Place;
 use crate::model::{
-    Code, Diagnostic, HostEndpoint, NetworkSet, Policy, Profile, Resource, Rule, Severity, Tier,
+    Code, Diagnostic, EntityMatch, HostEndpoint, NetworkSet, Policy, Profile, Resource, Rule, Severity, Tier,
+    TierDefault, Types, WorkloadEndpoint,
 };
-use crate::model::{EntityMatch, WorkloadEndpoint};
-
-use super::host_policy::{Direction, HostPolicy, Owner};
 
 /// All lints over `resources`, in no particular order.
 pub fn lint<'r>(resources: impl IntoIterator<Item = &'r Resource>) -> Vec<Diagnostic> {
@@ -58,6 +59,8 @@ struct RuleList<'r> {
     owner: Owner,
     direction: Direction,
     rules: &'r [Rule],
+    /// What becomes of a packet that no rule decides, neither here nor in what stands beside it.
+    undecided: TierDefault,
     place: &'r Place,
 }
 
@@ -83,30 +86,48 @@ impl<'r> World<'r> {
         world
     }
 
-    /// Every list of rules that somebody wrote and that could be understood.
+    /// Every list of rules that somebody wrote, that could be understood and that is enforced.
     fn rule_lists(&self) -> impl Iterator<Item = RuleList<'r>> {
-        let of_policies = self.policies.iter().filter(|policy| !policy.invalid).flat_map(|policy| {
-            let owner = Owner::Policy(policy.id.clone());
-            both_directions(owner, &policy.ingress, &policy.egress, &policy.place)
-        });
-        let of_profiles = self.profiles.iter().filter(|profile| !profile.invalid).flat_map(|profile| {
-            let owner = Owner::Profile(Arc::clone(&profile.name));
-            both_directions(owner, &profile.ingress, &profile.egress, &profile.place)
-        });
-        of_policies.chain(of_profiles)
+        let defaults: BTreeMap<Arc<str>, TierDefault> = builtin_tiers()
+            .map(|tier| (tier.name, tier.default_action))
+            .chain(self.tiers.iter().map(|tier| (Arc::clone(&tier.name), tier.default_action)))
+            .collect();
+        let of_policies = self.policies.iter().filter(|policy| !policy.invalid);
+        let of_profiles = self.profiles.iter().filter(|profile| !profile.invalid);
+        of_policies
+            .flat_map(move |policy| {
+                // A tier that nobody described denies.
+                let undecided = defaults.get(&policy.tier).copied().unwrap_or(TierDefault::Deny);
+                lists_of_policy(policy, undecided)
+            })
+            .chain(of_profiles.flat_map(|profile| lists_of_profile(profile)))
     }
 }
 
-fn both_directions<'r>(
-    owner: Owner,
-    ingress: &'r [Rule],
-    egress: &'r [Rule],
-    place: &'r Place,
-) -> [RuleList<'r>; 2] {
-    [
-        RuleList { owner: owner.clone(), direction: Direction::Ingress, rules: ingress, place },
-        RuleList { owner, direction: Direction::Egress, rules: egress, place },
-    ]
+fn lists_of_policy(policy: &Policy, undecided: TierDefault) -> impl Iterator<Item = RuleList<'_>> {
+    let Types { ingress, egress } = policy.types;
+    let list = move |direction, rules| RuleList {
+        owner: Owner::Policy(policy.id.clone()),
+        direction,
+        rules,
+        undecided,
+        place: &policy.place,
+    };
+    let ingress = ingress.then(|| list(Direction::Ingress, &policy.ingress));
+    let egress = egress.then(|| list(Direction::Egress, &policy.egress));
+    ingress.into_iter().chain(egress)
+}
+
+fn lists_of_profile(profile: &Profile) -> [RuleList<'_>; 2] {
+    [(Direction::Ingress, &profile.ingress), (Direction::Egress, &profile.egress)].map(
+        |(direction, rules)| RuleList {
+            owner: Owner::Profile(Arc::clone(&profile.name)),
+            direction,
+            rules,
+            undecided: TierDefault::Deny,
+            place: &profile.place,
+        },
+    )
 }
 
 /// The two sides of a rule with the names that manifests give them.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::order::builtin_tiers;
 use super::{World, warning};
 use crate::config::nearest;
 use crate::datastore::Place;
 use crate::model::{Code, Diagnostic, HostEndpoint, Severity, WorkloadEndpoint, WorkloadId};
-use crate::policy::HostPolicy;
+use crate::policy::built_in::{DEFAULT_ALLOW, builtin_tiers};
+use crate::policy::host_policy::HostPolicy;
 
 pub(super) fn lint(world: &World<'_>, found: &mut Vec<Diagnostic>) {
     missing_profiles(world, found);
@@ -69,9 +69,8 @@ pub(super) fn host_endpoint(endpoint: &HostEndpoint) -> Diagnostic {
 }
 
 fn missing_profiles(world: &World<'_>, found: &mut Vec<Diagnostic>) {
-    let known: BTreeSet<&str> = (world.profiles.iter().map(|profile| &*profile.name))
-        .chain(["projectcalico-default-allow"])
-        .collect();
+    let known: BTreeSet<&str> =
+        (world.profiles.iter().map(|profile| &*profile.name)).chain([DEFAULT_ALLOW]).collect();
     let workloads =
         world.workloads.iter().map(|e| (format!("WorkloadEndpoint {}", e.id), &e.profiles, &e.place));
     let hosts = world.hosts.iter().map(|e| (format!("HostEndpoint {}", e.id), &e.profiles, &e.place));

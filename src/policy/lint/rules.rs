@@ -3,7 +3,8 @@
 use ipnet::IpNet;
 
 use super::{RuleList, World, sides, warning};
-use crate::model::{Action, Code, Diagnostic, EntityMatch, IpVersion, PortRange, Rule};
+use crate::model::{Action, Code, Diagnostic, EntityMatch, IpVersion, PortRange, Rule, TierDefault};
+use crate::policy::Owner;
 
 pub(super) fn lint(world: &World<'_>, found: &mut Vec<Diagnostic>) {
     for list in world.rule_lists() {
@@ -14,13 +15,18 @@ pub(super) fn lint(world: &World<'_>, found: &mut Vec<Diagnostic>) {
 
 /// A policy that only logs still takes the packets of its tier: behind it, they are dropped.
 fn log_only(list: &RuleList<'_>, found: &mut Vec<Diagnostic>) {
-    if list.rules.is_empty() || list.rules.iter().any(|rule| rule.action != Action::Log) {
+    let only_logs = !list.rules.is_empty() && list.rules.iter().all(|rule| rule.action == Action::Log);
+    if !only_logs || list.undecided == TierDefault::Pass {
         return;
     }
+    let consequence = match &list.owner {
+        Owner::Policy(_) => "blocks what it selects",
+        Owner::Profile(_) => "lets nothing through",
+    };
     found.push(warning(
         Code::LogOnly,
         list.place,
-        format!("{}: its {} rules only log, so it blocks what it selects", list.owner, list.direction.name()),
+        format!("{}: its {} rules only log, so it {consequence}", list.owner, list.direction.name()),
         "a packet that no rule decides is denied at the end of the tier or profiles".to_owned(),
         Some("add a rule with action Pass to leave the decision to what comes next, or Allow".to_owned()),
     ));

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::{World, sides, warning};
 use crate::config::nearest;
 use crate::datastore::Place;
-use crate::labels::LabelIndex;
-use crate::labels::Selector;
+use crate::labels::{LabelIndex, Selector};
 use crate::model::{Code, Diagnostic, Labels};
 
 /// Where a selector stands, and what it is looked up in.
@@ -47,7 +46,7 @@ pub(super) fn lint(world: &World<'_>, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Every selector of a policy or rule, each text once an owner and place.
+/// Every selector of a policy or rule.
 fn uses<'r>(world: &World<'r>) -> Vec<Use<'r>> {
     let of_policies = world.policies.iter().map(|policy| Use {
         selector: &policy.selector,

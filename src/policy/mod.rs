@@ -10,6 +10,8 @@ mod lower;
 mod network;
 mod order;
 mod sets;
+#[cfg(test)]
+mod tests;
 
 pub use built_in::builtin_tiers;
 pub use calc::{Calc, Settings};

@@ -14,6 +14,9 @@ use crate::labels::Selector;
 pub struct Order(f64);
 
 impl Order {
+    /// Where it could not be read: before all others, so that its deny counts.
+    pub const FIRST: Self = Self(f64::NEG_INFINITY);
+
     /// An absent `order`.
     pub const LAST: Self = Self(f64::INFINITY);
 
@@ -55,6 +58,10 @@ pub struct Types {
     pub egress: bool,
 }
 
+impl Types {
+    pub const BOTH: Self = Self { ingress: true, egress: true };
+}
+
 /// When in a packet's way through the host a policy is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -78,7 +85,7 @@ pub struct Policy {
     pub stage: Stage,
     pub ingress: Vec<Rule>,
     pub egress: Vec<Rule>,
-    /// Some of its rules could not be understood: it stands in its place and denies what it governs.
+    /// Some of it could not be understood: it stands in its place and denies what it governs.
     pub invalid: bool,
     /// `AssumeNeededOnEveryNode`: programmed even where it selects nothing.
     pub needed_everywhere: bool,
@@ -94,7 +101,7 @@ pub struct Profile {
     pub tags: Vec<Arc<str>>,
     pub ingress: Vec<Rule>,
     pub egress: Vec<Rule>,
-    /// Some of its rules could not be understood: it denies.
+    /// Some of it could not be understood: it denies.
     pub invalid: bool,
     pub place: Place,
 }

@@ -50,7 +50,18 @@ fn any() -> Text {
 }
 
 fn workload_v3(nodes_and_pods: &'static [(&'static str, &'static str)], namespace: Text) -> Text {
-    let parts = (pick(nodes_and_pods), namespace, labels(), endpoint_spec());
+    let own = vec![
+        sometimes(
+            "ports",
+            list(
+                words(&["{name: http, protocol: TCP, port: 80}", "{name: dns, protocol: UDP, port: 53}"]),
+                0..3,
+            ),
+        ),
+        rarely("allowSpoofedSourcePrefixes", words(&["[10.9.0.0/16]"])),
+    ];
+    let spec = endpoint_fields().into_iter().chain(own).collect::<Vec<_>>().prop_map(joined);
+    let parts = (pick(nodes_and_pods), namespace, labels(), spec);
     let document = parts.prop_map(|((node, pod), namespace, labels, spec)| {
         let name = format!("{}-k8s-{pod}-eth0", node.replace('-', "--"));
         format!(
@@ -63,7 +74,8 @@ fn workload_v3(nodes_and_pods: &'static [(&'static str, &'static str)], namespac
 }
 
 fn workload_v1() -> Text {
-    let parts = (words(&["host-1", "host-2"]), words(&["a", "b"]), labels(), endpoint_spec());
+    let parts =
+        (words(&["host-1", "host-2"]), words(&["a", "b"]), labels(), endpoint_fields().prop_map(joined));
     let document = parts.prop_map(|(node, workload, labels, spec)| {
         format!(
             "apiVersion: v1\nkind: workloadEndpoint\nmetadata: {{name: eth0, node: {node}, orchestrator: demo, \
@@ -73,22 +85,13 @@ fn workload_v1() -> Text {
     document.boxed()
 }
 
-/// Without braces: the two forms have these in common.
-fn endpoint_spec() -> Text {
-    let fields = vec![
+/// The two forms have these in common.
+fn endpoint_fields() -> Vec<Field> {
+    vec![
         always("interfaceName", words(&["cali1", "cali2", "cali12"])),
         always("ipNetworks", list(address(), 1..3)),
         sometimes("profiles", list(profile_name(), 0..3)),
-        sometimes(
-            "ports",
-            list(
-                words(&["{name: http, protocol: TCP, port: 80}", "{name: dns, protocol: UDP, port: 53}"]),
-                0..3,
-            ),
-        ),
-        rarely("allowSpoofedSourcePrefixes", words(&["[10.9.0.0/16]"])),
-    ];
-    fields.prop_map(joined).boxed()
+    ]
 }
 
 fn host_endpoint() -> Text {
@@ -103,7 +106,12 @@ fn host_endpoint() -> Text {
 }
 
 fn global_policy(kind: &'static str, name: Text) -> Text {
-    resource("projectcalico.org/v3", kind, vec![always("name", name)], policy_fields())
+    let own = vec![
+        rarely("namespaceSelector", prop_oneof![selector(), words(&["all()", "global()"])].boxed()),
+        rarely("doNotTrack", words(&["true, applyOnForward: true"])),
+    ];
+    let spec = policy_fields().into_iter().chain(own).collect();
+    resource("projectcalico.org/v3", kind, vec![always("name", name)], spec)
 }
 
 fn namespaced_policy() -> Text {
@@ -116,11 +124,10 @@ fn policy_fields() -> Vec<Field> {
         sometimes("tier", words(&["default", "platform", "kube-admin"])),
         sometimes("order", order()),
         sometimes("selector", selector()),
-        rarely("namespaceSelector", prop_oneof![selector(), words(&["all()", "global()"])].boxed()),
         sometimes("types", words(&["[Ingress]", "[Egress]", "[Ingress, Egress]"])),
         sometimes("ingress", list(rule_v3(), 0..3)),
         sometimes("egress", list(rule_v3(), 0..3)),
-        rarely("doNotTrack", words(&["true, applyOnForward: true"])),
+        field("ordre", order(), 0.05),
     ]
 }
 

@@ -121,8 +121,14 @@ fn resources_of_documents() {
 fn keys_count_the_resources_of_the_file() {
     let reading = parsed("a: 1\n---\n---\n- b: 2\n- c: 3\n---\nd: 4");
     let keys: Vec<_> = reading.entries.iter().map(|entry| entry.key.to_string()).collect();
-    assert_eq!(keys, ["a.yaml#00001", "a.yaml#00002", "a.yaml#00003", "a.yaml#00004"]);
+    assert_eq!(keys, ["a.yaml#0000000001", "a.yaml#0000000002", "a.yaml#0000000003", "a.yaml#0000000004"]);
     assert!(reading.entries.iter().all(|entry| entry.origin.written == Written::Manifest));
+}
+
+#[test]
+fn keys_sort_as_the_file_does() {
+    let reading = parsed(&"- a\n".repeat(100_001));
+    assert!(reading.entries.is_sorted_by(|a, b| a.key < b.key));
 }
 
 /// What is wrong, where (`line:column`), and what is underlined.
@@ -371,24 +377,27 @@ fn directories() {
         symlink("nowhere", root.join("in/dangling")).unwrap();
     };
     let inside = [
-        "in/a-1.yaml#00001 a1",
-        "in/a.json#00001 \"a\"",
-        "in/a/z.yml#00001 az",
-        "in/b.yaml#00001 b",
-        "in/broken.yaml#00001 {x: 1}",
-        "in/broken.yaml#00002 {z: 3}",
+        "in/a-1.yaml#0000000001 a1",
+        "in/a.json#0000000001 \"a\"",
+        "in/a/z.yml#0000000001 az",
+        "in/b.yaml#0000000001 b",
+        "in/broken.yaml#0000000001 {x: 1}",
+        "in/broken.yaml#0000000002 {z: 3}",
         "! in/broken.yaml:3:5: not valid YAML: while parsing a node, did not find expected node content",
-        "in/c.yaml#00001 c",
+        "in/c.yaml#0000000001 c",
         "! in/dangling.yaml: No such file or directory (os error 2)",
-        "in/shared/s.yaml#00001 s",
+        "in/shared/s.yaml#0000000001 s",
     ];
     let cases: [(&[&str], Vec<&str>); 4] = [
         (&["in"], inside.to_vec()),
         (&["in", "in/a", "in/../in/b.yaml"], inside.to_vec()),
-        (&["other.txt", "in/.hidden.yaml"], vec!["other.txt#00001 other", "in/.hidden.yaml#00001 no"]),
+        (
+            &["other.txt", "in/.hidden.yaml"],
+            vec!["other.txt#0000000001 other", "in/.hidden.yaml#0000000001 no"],
+        ),
         (
             &["missing", "other.txt"],
-            vec!["! missing: No such file or directory (os error 2)", "other.txt#00001 other"],
+            vec!["! missing: No such file or directory (os error 2)", "other.txt#0000000001 other"],
         ),
     ];
     for (paths, mut expected) in cases {
@@ -406,8 +415,8 @@ fn order_is_that_of_the_files_however_many_threads_read_them() {
     };
     let expected = (0..300).flat_map(|number| {
         [
-            format!("./{number:03}.yaml#00001 {{a: {number}}}"),
-            format!("./{number:03}.yaml#00002 {{b: {number}}}"),
+            format!("./{number:03}.yaml#0000000001 {{a: {number}}}"),
+            format!("./{number:03}.yaml#0000000002 {{b: {number}}}"),
         ]
     });
     assert_eq!(events(layout, &["."]), expected.chain(["in sync".to_owned()]).collect::<Vec<_>>());
@@ -424,7 +433,7 @@ fn files_that_cannot_be_read() {
         write(root, &[("good.yaml", "a")]);
     };
     let expected = [
-        "./good.yaml#00001 a",
+        "./good.yaml#0000000001 a",
         "! ./huge.yaml: larger than 64 MiB",
         "! ./latin.yaml:2:5: not UTF-8 at byte 15",
         "! ./pipe.yaml: not a regular file",

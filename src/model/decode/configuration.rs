@@ -21,7 +21,8 @@ pub(super) fn felix(document: &Object<'_>) -> Option<ConfigResource> {
     // Its fields are the parameters, which the table of parameters knows.
     let spec = document.object("spec", &["nodeSelector"], Unknown::Free);
     let node_selector = selector::selector(&spec, "nodeSelector");
-    let readable = document.report().errors() == 0;
+    // An unknown field of the document takes nothing from the parameters that are there.
+    let readable = document.report().all_readable();
     let mut entries: Vec<ConfigEntry> =
         spec.pairs().filter_map(|(key, value)| parameter(key, &value)).collect();
     if let Some(annotations) = meta.get("annotations") {

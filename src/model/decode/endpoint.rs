@@ -48,7 +48,7 @@ const V1_WORKLOAD_METADATA: &[&str] =
 /// A WorkloadEndpoint of today. None where anything of it can't be read, or it has no address.
 pub(super) fn workload_v3(document: &Object<'_>) -> Option<WorkloadEndpoint> {
     let meta = metadata::v3(document);
-    let spec = document.object("spec", WORKLOAD, Unknown::Tolerated);
+    let spec = document.object("spec", WORKLOAD, Unknown::RefusedInManifest);
     let namespace = metadata::namespace(&meta);
     let parts = parts(&meta, &spec);
     let labels = v3_labels(&meta, &spec, namespace.as_deref(), parts.as_ref());
@@ -79,8 +79,8 @@ pub(super) fn workload_v3(document: &Object<'_>) -> Option<WorkloadEndpoint> {
 
 /// A workloadEndpoint of 2017.
 pub(super) fn workload_v1(document: &Object<'_>) -> Option<WorkloadEndpoint> {
-    let meta = document.object("metadata", V1_WORKLOAD_METADATA, Unknown::Tolerated);
-    let spec = document.object("spec", V1_WORKLOAD, Unknown::Tolerated);
+    let meta = document.object("metadata", V1_WORKLOAD_METADATA, Unknown::RefusedInManifest);
+    let spec = document.object("spec", V1_WORKLOAD, Unknown::RefusedInManifest);
     let part = |name, syntax| meta.require(name).and_then(|field| field.read(named(syntax)));
     let node = part("node", &name::WORD);
     let orchestrator = part("orchestrator", &name::NAMESPACED_WORD);
@@ -161,7 +161,7 @@ fn nats(field: &Field<'_>, networks: &[IpNet]) -> Vec<NatMapping> {
 }
 
 fn nat(field: &Field<'_>, networks: &[IpNet]) -> Option<NatMapping> {
-    let object = field.object(&["internalIP", "externalIP"], Unknown::Tolerated);
+    let object = field.object(&["internalIP", "externalIP"], Unknown::RefusedInManifest);
     let internal = object.require("internalIP").and_then(|field| field.read(scalar::address));
     let external = object.require("externalIP").and_then(|field| field.read(scalar::address));
     let (internal, external) = (internal?, external?);
@@ -257,7 +257,7 @@ fn ports(field: &Field<'_>, known: &'static [&'static str]) -> Vec<EndpointPort>
 
 /// A port that rules can use: one without a name is left out.
 fn port(field: &Field<'_>, known: &'static [&'static str]) -> Option<EndpointPort> {
-    let object = field.object(known, Unknown::Tolerated);
+    let object = field.object(known, Unknown::RefusedInManifest);
     let name = object.get("name").filter(|field| !field.is_empty_text());
     let name = name.and_then(|field| field.read(named(&name::PORT_NAME)));
     let form = field.report.form;
@@ -302,8 +302,9 @@ pub(super) fn host(document: &Object<'_>) -> Option<HostEndpoint> {
 type HostParts<'s> = (Option<Arc<str>>, Option<Arc<str>>, Labels, Object<'s>);
 
 fn v1_host<'s>(document: &'s Object<'_>) -> HostParts<'s> {
-    let meta = document.object("metadata", &["name", "node", "labels"], Unknown::Tolerated);
-    let spec = document.object("spec", &["interfaceName", "expectedIPs", "profiles"], Unknown::Tolerated);
+    let meta = document.object("metadata", &["name", "node", "labels"], Unknown::RefusedInManifest);
+    let spec =
+        document.object("spec", &["interfaceName", "expectedIPs", "profiles"], Unknown::RefusedInManifest);
     let node = meta.require("node").and_then(|field| field.read(named(&name::WORD)));
     (node, metadata::name(&meta, &name::NAMESPACED_WORD), metadata::labels(&meta, "labels"), spec)
 }
@@ -312,7 +313,7 @@ fn v3_host<'s>(document: &'s Object<'_>) -> HostParts<'s> {
     const SPEC: &[&str] = &["node", "interfaceName", "expectedIPs", "profiles", "ports"];
     let meta = metadata::v3(document);
     metadata::refuse_namespace(&meta);
-    let spec = document.object("spec", SPEC, Unknown::Tolerated);
+    let spec = document.object("spec", SPEC, Unknown::RefusedInManifest);
     let node = spec.require("node").and_then(|field| field.read(named(&name::WORD)));
     (node, metadata::name(&meta, &name::DNS_SUBDOMAIN), metadata::labels(&meta, "labels"), spec)
 }

@@ -165,7 +165,10 @@ fn ports(entity: &Object<'_>, name: &'static str, transport: Transport) -> (Vec<
     for item in field.items() {
         match item.read(|scalar| port(scalar, form)) {
             Some(Port::Range(range)) => ranges.push(range),
-            Some(Port::Named(name)) => names.push(name),
+            Some(Port::Named(name)) => {
+                warn_of_range(&item, &name);
+                names.push(name);
+            }
             None => {}
         }
     }
@@ -226,6 +229,18 @@ fn port_number(text: &str) -> Result<u16, Mistake> {
                 mistake
             }
         })
+}
+
+/// Two numbers may well be a range to who wrote them, and to us they are a legal name.
+fn warn_of_range(field: &Field<'_>, name: &str) {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let separator = |c: char| matches!(c, '-' | '.' | '_');
+    let ends = name.split_once(separator).map(|(first, rest)| (first, rest.trim_start_matches(separator)));
+    if let Some((first, last)) = ends.filter(|(first, last)| is_number(first) && is_number(last)) {
+        let message = format!("`{name}` is taken as the name of a port");
+        let mistake = Mistake::value(message, "a name").help(format!("a range is `{first}:{last}`"));
+        field.warn(mistake);
+    }
 }
 
 /// What YAML reads as a number rather than a word: `-1`, `1e3`, `0x50`.

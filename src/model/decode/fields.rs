@@ -1,10 +1,12 @@
 //! Reading a document's tree: every value knows the way to it, so that a mistake can say where it is.
 
+mod object;
+
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use crate::config::nearest;
+pub(super) use object::{Object, Unknown};
+
 use crate::datastore::{Entry, Excerpt, Node, Place, Scalar, Span, Value, Written};
 use crate::model::diagnostic::{Code, Diagnostic, Severity};
 
@@ -21,6 +23,7 @@ pub(super) struct Report<'e> {
     pub form: Form,
     diagnostics: RefCell<Vec<Diagnostic>>,
     errors: Cell<usize>,
+    strangers: Cell<usize>,
 }
 
 /// What is wrong with a value, and what to do about it.
@@ -54,7 +57,7 @@ impl Mistake {
 
 impl<'e> Report<'e> {
     pub fn new(entry: &'e Entry, form: Form) -> Self {
-        Self { entry, form, diagnostics: RefCell::default(), errors: Cell::new(0) }
+        Self { entry, form, diagnostics: RefCell::default(), errors: Cell::new(0), strangers: Cell::new(0) }
     }
 
     /// The whole document.
@@ -77,6 +80,11 @@ impl<'e> Report<'e> {
     /// How many errors there are: what was read while it grew is not to be trusted.
     pub fn errors(&self) -> usize {
         self.errors.get()
+    }
+
+    /// Whether all that was read could be read. A field that nobody knows is an error too, but was not read.
+    pub fn all_readable(&self) -> bool {
+        self.errors.get() == self.strangers.get()
     }
 
     pub fn into_diagnostics(self) -> Vec<Diagnostic> {
@@ -245,16 +253,7 @@ impl<'a> Field<'a> {
 
     /// The fields of a mapping, of which only `known` are expected.
     pub fn object(&self, known: &'static [&'static str], unknown: Unknown) -> Object<'a> {
-        let mapping = match &self.node.value {
-            Value::Mapping(_) => true,
-            Value::Scalar(_) | Value::Sequence(_) => {
-                self.error(Mistake::value("a mapping is wanted", "not a mapping").help("write `key: value`"));
-                false
-            }
-        };
-        let object = Object { field: *self, mapping, known };
-        object.report_unknown(unknown);
-        object
+        Object::read_from(*self, known, unknown)
     }
 
     /// The pairs of a mapping with free keys, in the order written. A null value is an empty text.
@@ -309,133 +308,6 @@ impl<'a> Field<'a> {
             }
             // Writing to a String can't fail.
             Step::Item(index) => drop(write!(path, "[{index}]")),
-        }
-    }
-}
-
-/// What a field that nobody knows does to its object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unknown {
-    /// Other names are looked at elsewhere.
-    Free,
-    /// It is said and passed over: a newer API may have it.
-    Tolerated,
-    /// As [`Unknown::Tolerated`], but one that is nearly a known name is an error: passing it over would change
-    /// what the object applies to.
-    MisspeltRefused,
-    /// It is an error: it may be a criterion, and a criterion passed over opens the rule.
-    Refused,
-}
-
-/// A mapping of which the names are known. An absent one has no fields.
-pub(super) struct Object<'a> {
-    field: Field<'a>,
-    mapping: bool,
-    known: &'static [&'static str],
-}
-
-impl<'a> Object<'a> {
-    /// The field, unless it is absent or null.
-    pub fn get<'s>(&'s self, name: &'static str) -> Option<Field<'s>> {
-        debug_assert!(self.known.contains(&name), "{name} is read and not known");
-        let node = self.field.node.child(name).filter(|node| self.mapping && !node.is_null())?;
-        Some(Field { report: self.field.report, node, step: Step::Name(name), parent: Some(&self.field) })
-    }
-
-    /// The field; its absence is an error.
-    pub fn require<'s>(&'s self, name: &'static str) -> Option<Field<'s>> {
-        let field = self.get(name);
-        if field.is_none() {
-            self.missing(name);
-        }
-        field
-    }
-
-    /// Reports that `name` is not there.
-    pub fn missing(&self, name: &'static str) {
-        let absent = Field { step: Step::Name(name), parent: Some(&self.field), ..self.field };
-        absent.error(Mistake::new(Code::MissingField, "it is missing", format!("`{name}` is wanted here")));
-    }
-
-    /// The mapping called `name`; an absent one has no fields.
-    pub fn object<'s>(
-        &'s self,
-        name: &'static str,
-        known: &'static [&'static str],
-        unknown: Unknown,
-    ) -> Object<'s> {
-        match self.get(name) {
-            // The field is rebuilt with the lifetime of `self`, so the object may outlive the local.
-            Some(field) => field.object(known, unknown),
-            None => Object {
-                field: Field { step: Step::Name(name), parent: Some(&self.field), ..self.field },
-                mapping: false,
-                known,
-            },
-        }
-    }
-
-    /// The value of `name` as `read` understands it.
-    pub fn read<T>(&self, name: &'static str, read: impl FnOnce(&Scalar) -> Result<T, Mistake>) -> Option<T> {
-        self.get(name)?.read(read)
-    }
-
-    /// The items of `name` that `read` understands; none where it is absent.
-    pub fn read_all<T>(&self, name: &'static str, read: impl Fn(&Scalar) -> Result<T, Mistake>) -> Vec<T> {
-        self.get(name).map(|field| field.read_all(read)).unwrap_or_default()
-    }
-
-    /// The text of `name`; absent and empty are the same.
-    pub fn text(&self, name: &'static str) -> Option<Arc<str>> {
-        self.get(name)?.text().filter(|text| !text.is_empty()).map(Arc::from)
-    }
-
-    /// All pairs of the mapping, also those that are not known.
-    pub fn pairs<'s>(&'s self) -> impl Iterator<Item = (&'s str, Field<'s>)> + use<'s, 'a> {
-        self.mapping.then(|| self.field.pairs()).into_iter().flatten()
-    }
-
-    /// The mapping itself, for what is wrong with several of its fields together.
-    pub fn field(&self) -> &Field<'a> {
-        &self.field
-    }
-
-    pub fn report(&self) -> &'a Report<'a> {
-        self.field.report
-    }
-
-    pub fn is_empty(&self) -> bool {
-        match &self.field.node.value {
-            Value::Mapping(entries) => !self.mapping || entries.iter().all(|(_, node)| node.is_null()),
-            Value::Scalar(_) | Value::Sequence(_) => true,
-        }
-    }
-
-    fn report_unknown(&self, unknown: Unknown) {
-        let Value::Mapping(entries) = &self.field.node.value else { return };
-        for (key, _) in entries {
-            if self.known.contains(&&*key.text) {
-                continue;
-            }
-            let close = nearest(&key.text, self.known.iter().copied());
-            let severity = match unknown {
-                Unknown::Free => return,
-                Unknown::Tolerated => Severity::Warning,
-                Unknown::MisspeltRefused if close.is_none() => Severity::Warning,
-                Unknown::MisspeltRefused | Unknown::Refused => Severity::Error,
-            };
-            let mistake = Mistake {
-                help: close.map(|known| format!("did you mean `{known}`?")),
-                ..Mistake::new(
-                    Code::UnknownField,
-                    format!("no field is called `{}`", key.text),
-                    match severity {
-                        Severity::Error => "not understood",
-                        Severity::Warning | Severity::Note => "passed over",
-                    },
-                )
-            };
-            self.field.report.push(severity, key.span, &self.field.path(), mistake);
         }
     }
 }

@@ -69,6 +69,8 @@ const V3: &[(&str, Kind)] = &[
     ("StagedNetworkPolicy", Kind::Unused),
 ];
 
+const V3_VERSION: &str = "projectcalico.org/v3";
+
 /// Kinds of Kubernetes that share `apiVersion: v1` with Calico of 2017.
 const KUBERNETES: &[&str] = &[
     "ConfigMap",
@@ -101,19 +103,30 @@ pub(super) enum Stranger {
 pub(super) fn form(api_version: &str) -> Result<Form, Stranger> {
     match api_version {
         "v1" => Ok(Form::V1),
-        "projectcalico.org/v3" => Ok(Form::V3),
+        V3_VERSION => Ok(Form::V3),
+        other if is_calico_group(other) => {
+            let message = format!("`{other}` is not an API version that we read");
+            let mistake = Mistake::new(Code::NotAResource, message, "not understood");
+            Err(Stranger::Unknown(mistake.help(format!("write `apiVersion: {V3_VERSION}`"))))
+        }
         other => {
             let mistake = Mistake::new(
                 Code::NotAResource,
                 format!("`{other}` is not an API version of Calico's"),
                 "passed over",
             );
-            match nearest(other, ["v1", "projectcalico.org/v3"]).filter(|_| other.len() > 2) {
+            match nearest(other, ["v1", V3_VERSION]).filter(|_| other.len() > 2) {
                 Some(known) => Err(Stranger::Unknown(mistake.help(format!("did you mean `{known}`?")))),
                 None => Err(Stranger::Foreign(mistake)),
             }
         }
     }
+}
+
+/// Of Calico in another form, such as that of its Kubernetes objects: `crd.projectcalico.org/v1`.
+fn is_calico_group(api_version: &str) -> bool {
+    let group = api_version.split_once('/').map_or(api_version, |(group, _)| group);
+    group.strip_suffix("projectcalico.org").is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 /// The kind that is called `name` in `form`, exactly.
@@ -147,7 +160,7 @@ fn kinds(form: Form) -> &'static [(&'static str, Kind)] {
 /// The other API version, where that has such a kind.
 fn other_form(form: Form, name: &str) -> Option<&'static str> {
     let (other, version) = match form {
-        Form::V1 => (V3, "projectcalico.org/v3"),
+        Form::V1 => (V3, V3_VERSION),
         Form::V3 => (V1, "v1"),
     };
     other.iter().any(|(known, _)| *known == name).then_some(version)

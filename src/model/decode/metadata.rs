@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::fields::{Field, Form, Mistake, Object, Unknown};
+use super::fields::{Field, Form, Mistake, Object};
 use super::name::{self, Syntax};
 use crate::datastore::Written;
 use crate::model::Labels;
@@ -30,9 +30,9 @@ const V3: &[&str] = &[
 /// The namespace of a namespaced resource that a manifest gives none.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// `metadata` of a v3 document.
+/// `metadata` of a v3 document, as strict as the document itself.
 pub(super) fn v3<'s>(document: &'s Object<'_>) -> Object<'s> {
-    document.object("metadata", V3, Unknown::Tolerated)
+    document.object("metadata", V3, document.unknown())
 }
 
 /// The resource's name, which must be there.
@@ -44,6 +44,8 @@ pub(super) fn name(metadata: &Object<'_>, syntax: &Syntax) -> Option<Arc<str>> {
 pub(super) fn namespace(metadata: &Object<'_>) -> Option<Arc<str>> {
     match (metadata.get("namespace"), metadata.report().written()) {
         (Some(field), _) => field.read(name::named(&name::DNS_LABEL)),
+        // In the default namespace it might be taken for another one's resource.
+        (None, Written::Manifest) if metadata.misspells("namespace") => None,
         (None, Written::Manifest) => Some(Arc::from(DEFAULT_NAMESPACE)),
         (None, Written::Stored) => {
             metadata.missing("namespace");
@@ -81,10 +83,12 @@ fn read_labels(field: &Field<'_>) -> Labels {
         .collect()
 }
 
-/// Keys and texts without rules.
+/// Keys and texts without rules. A null value is an empty text.
 pub(super) fn annotations(object: &Object<'_>) -> BTreeMap<Arc<str>, Arc<str>> {
     let Some(field) = object.get("annotations") else { return BTreeMap::new() };
-    field.pairs().filter_map(|(key, value)| Some((Arc::from(key), Arc::from(value.text()?)))).collect()
+    let text =
+        |value: Field<'_>| if value.is_null() { Some(Arc::default()) } else { value.text().map(Arc::from) };
+    field.pairs().filter_map(|(key, value)| Some((Arc::from(key), text(value)?))).collect()
 }
 
 /// Labels of Calico's own.

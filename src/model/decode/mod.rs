@@ -3,10 +3,11 @@
 //! Reading goes on behind a mistake, so that one look says all that is wrong with an object. What remains of an
 //! object with mistakes never opens what the object as meant would have closed:
 //!
-//! - a policy whose scope can be read stands in its place, marked [`invalid`](super::Policy::invalid): it denies;
-//!   so does a profile;
+//! - a policy stands in its place, marked [`invalid`](super::Policy::invalid): it denies; so does a profile. Where
+//!   it can't be read which endpoints the policy is for, it is absent;
 //! - an endpoint is absent: packets of an interface that nobody knows are dropped;
-//! - a network set keeps the networks that can be read; all else is absent.
+//! - a network set keeps the networks that can be read; a tier, pool or configuration with an unknown field keeps
+//!   what its other fields say; all else is absent.
 
 mod configuration;
 mod endpoint;
@@ -83,8 +84,26 @@ fn resource(report: &Report<'_>, kind: Kind) -> Option<Resource> {
     if kind == Kind::Unused {
         return None;
     }
-    let document = report.root().object(DOCUMENT, Unknown::Tolerated);
+    let document = report.root().object(DOCUMENT, unknown_fields(kind));
     resource_of(&document, kind)
+}
+
+/// How unknown fields of a whole document are taken. What only informs us is written by programs, newer ones too.
+fn unknown_fields(kind: Kind) -> Unknown {
+    match kind {
+        Kind::Policy
+        | Kind::V3Policy(_)
+        | Kind::Profile
+        | Kind::Tier
+        | Kind::NetworkSet { .. }
+        | Kind::WorkloadEndpoint
+        | Kind::HostEndpoint
+        | Kind::IpPool
+        | Kind::FelixConfiguration => Unknown::RefusedInManifest,
+        Kind::Node | Kind::ClusterInformation | Kind::BlockAffinity | Kind::IpamBlock | Kind::Unused => {
+            Unknown::Tolerated
+        }
+    }
 }
 
 fn resource_of(document: &Object<'_>, kind: Kind) -> Option<Resource> {

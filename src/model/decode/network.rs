@@ -12,7 +12,8 @@ use crate::datastore::Scalar;
 use crate::model::diagnostic::Code;
 use crate::model::{EncapMode, IpPool, NetworkSet, NetworkSetId, Node};
 
-/// A GlobalNetworkSet or NetworkSet. A network that can't be read is left out.
+/// A GlobalNetworkSet or NetworkSet. A network that can't be read is left out, and so is an unknown field: a set can't
+/// be closed, and without it a Deny that uses it would open.
 pub(super) fn set(document: &Object<'_>, namespaced: bool) -> Option<NetworkSet> {
     let meta = metadata::v3(document);
     let namespace = if namespaced {
@@ -23,8 +24,8 @@ pub(super) fn set(document: &Object<'_>, namespaced: bool) -> Option<NetworkSet>
     };
     let name = metadata::name(&meta, &name::DNS_SUBDOMAIN);
     let mut labels = metadata::labels(&meta, "labels");
-    let spec = document.object("spec", &["nets"], Unknown::Tolerated);
-    let readable = document.report().errors() == 0;
+    let spec = document.object("spec", &["nets"], Unknown::RefusedInManifest);
+    let readable = document.report().all_readable();
     let mut nets = spec.read_all("nets", scalar::net);
     nets.sort();
     nets.dedup();
@@ -72,12 +73,13 @@ enum Use {
     LoadBalancer,
 }
 
-/// An IPPool of today.
+/// An IPPool of today. One with an unknown field is kept as far as it was read: what was not read admits no tunnelled
+/// packet and hides no sender, and without the pool packets to it would hide theirs.
 pub(super) fn pool_v3(document: &Object<'_>) -> Option<IpPool> {
     let meta = metadata::v3(document);
     metadata::refuse_namespace(&meta);
     let name = metadata::name(&meta, &name::DNS_SUBDOMAIN);
-    let spec = document.object("spec", POOL, Unknown::Tolerated);
+    let spec = document.object("spec", POOL, Unknown::RefusedInManifest);
     let cidr = spec.require("cidr").and_then(|field| field.read(scalar::masked_net));
     let ipip = mode(&spec, "ipipMode");
     let vxlan = mode(&spec, "vxlanMode");
@@ -107,7 +109,7 @@ pub(super) fn pool_v3(document: &Object<'_>) -> Option<IpPool> {
     let load_balancer_only = !uses.is_empty() && uses.iter().all(|&allowed| allowed == Use::LoadBalancer);
     let place = document.field().place();
     let pool = IpPool { name: name?, cidr, ipip, vxlan, nat_outgoing, load_balancer_only, place };
-    (document.report().errors() == 0).then_some(pool)
+    document.report().all_readable().then_some(pool)
 }
 
 fn mode(spec: &Object<'_>, name: &'static str) -> EncapMode {
@@ -124,10 +126,10 @@ fn check_unused(spec: &Object<'_>) {
 
 /// An ipPool of 2017, called by its CIDR as its key was.
 pub(super) fn pool_v1(document: &Object<'_>) -> Option<IpPool> {
-    let meta = document.object("metadata", &["cidr"], Unknown::Tolerated);
-    let spec = document.object("spec", &["ipip", "nat-outgoing", "disabled"], Unknown::Tolerated);
+    let meta = document.object("metadata", &["cidr"], Unknown::RefusedInManifest);
+    let spec = document.object("spec", &["ipip", "nat-outgoing", "disabled"], Unknown::RefusedInManifest);
     let cidr = meta.require("cidr").and_then(|field| field.read(scalar::net));
-    let ipip = v1_ipip(&spec.object("ipip", &["enabled", "mode"], Unknown::Tolerated));
+    let ipip = v1_ipip(&spec.object("ipip", &["enabled", "mode"], Unknown::RefusedInManifest));
     let nat_outgoing = spec.read("nat-outgoing", scalar::boolean).unwrap_or(false);
     let disabled = spec.read("disabled", scalar::boolean).unwrap_or(false);
     let cidr = cidr?;
@@ -144,7 +146,7 @@ pub(super) fn pool_v1(document: &Object<'_>) -> Option<IpPool> {
         load_balancer_only: false,
         place: document.field().place(),
     };
-    (document.report().errors() == 0).then_some(pool)
+    document.report().all_readable().then_some(pool)
 }
 
 fn v1_ipip(ipip: &Object<'_>) -> EncapMode {

@@ -44,7 +44,7 @@ const DEFAULT_TIER: &str = "default";
 /// The order that clients give a tier without one.
 const TIER_ORDER: f64 = 1_000_000.0;
 
-/// Which policies one document says: where, which, when. Without all of it the policy can't even be put in its place.
+/// Where a policy stands, what it selects, when it counts.
 struct Scope {
     id: PolicyId,
     tier: Arc<str>,
@@ -54,40 +54,33 @@ struct Scope {
     stage: Stage,
 }
 
-/// A GlobalNetworkPolicy or NetworkPolicy. None where its scope can't be read.
+/// A GlobalNetworkPolicy or NetworkPolicy. None where it can't be read which endpoints it is for.
 pub(super) fn v3(document: &Object<'_>, kind: PolicyKind) -> Option<Policy> {
     let spec = match kind {
         PolicyKind::GlobalNetworkPolicy => document.object("spec", GLOBAL, Unknown::MisspeltRefused),
         PolicyKind::NetworkPolicy => document.object("spec", NAMESPACED, Unknown::MisspeltRefused),
     };
     let scope = v3_scope(document, &spec, kind);
-    let mut policy = policy(document, &spec, scope, |spec, scope| check_stage(spec, kind, scope))?;
-    policy.needed_everywhere = needed_everywhere(&spec);
-    Some(policy)
+    let needed_everywhere = needed_everywhere(&spec);
+    let policy = policy(document, &spec, scope)?;
+    Some(Policy { needed_everywhere, ..policy })
 }
 
 /// A policy of Felix 2.1: both directions, in the tier `default`.
 pub(super) fn v1(document: &Object<'_>) -> Option<Policy> {
     let spec = document.object("spec", V1, Unknown::MisspeltRefused);
     let scope = v1_scope(document, &spec);
-    policy(document, &spec, scope, |_, _| ())
+    policy(document, &spec, scope)
 }
 
-fn policy(
-    document: &Object<'_>,
-    spec: &Object<'_>,
-    scope: Option<Scope>,
-    check: impl FnOnce(&Object<'_>, &Scope),
-) -> Option<Policy> {
-    let report = document.report();
-    let errors = report.errors();
+/// With any error it stands and denies in its directions. So it does with an unknown field, which may have narrowed
+/// what it is for: then it denies on more endpoints than was meant, where absence would open what it denies.
+fn policy(document: &Object<'_>, spec: &Object<'_>, scope: Option<Scope>) -> Option<Policy> {
     let namespace = scope.as_ref().map(|scope| Arc::clone(&scope.id.namespace)).unwrap_or_default();
     // Also where the policy is lost: all that is wrong is said at once.
     let ingress = rules(spec, Way::Ingress, &namespace);
     let egress = rules(spec, Way::Egress, &namespace);
-    let scope = scope?;
-    check(spec, &scope);
-    let Scope { id, tier, order, selector, types, stage } = scope;
+    let Scope { id, tier, order, selector, types, stage } = scope?;
     Some(Policy {
         id,
         tier,
@@ -97,54 +90,75 @@ fn policy(
         stage,
         ingress,
         egress,
-        invalid: report.errors() > errors,
+        invalid: document.report().errors() > 0,
         needed_everywhere: false,
         place: document.field().place(),
     })
 }
 
 fn v3_scope(document: &Object<'_>, spec: &Object<'_>, kind: PolicyKind) -> Option<Scope> {
-    let report = document.report();
     let meta = metadata::v3(document);
     let tier = match spec.text("tier") {
         Some(_) => spec.read("tier", named(&name::DNS_LABEL)),
         None => Some(Arc::from(DEFAULT_TIER)),
     };
     let id = policy_id(&meta, kind, tier.as_deref());
-    let order = order(spec);
     let own = selector::short_selector(spec, "selector");
     let accounts = selector::of_service_accounts(spec);
-    let (selector, stage) = match kind {
+    let selector = match kind {
         PolicyKind::GlobalNetworkPolicy => {
             metadata::refuse_namespace(&meta);
-            let namespaces = selector::of_namespaces(spec);
-            (selector::of_global_policy(own, namespaces, accounts), stage(spec))
+            selector::of_global_policy(own, selector::of_namespaces(spec), accounts)
         }
         PolicyKind::NetworkPolicy => {
             let namespace = id.as_ref().map(|id| Arc::clone(&id.namespace)).unwrap_or_default();
-            let stage = Stage::Normal { apply_on_forward: false };
-            (selector::of_namespaced_policy(own, &namespace, accounts), stage)
+            selector::of_namespaced_policy(own, &namespace, accounts)
         }
     };
-    let types = types(spec, stage);
-    // A scope with any error is not to be trusted; the kind and form were read without one.
-    (report.errors() == 0).then_some(Scope { id: id?, tier: tier?, order, selector, types, stage })
+    let selects = selects(document, spec);
+    // From here on a mistake no longer makes the policy absent.
+    let order = order(document, spec);
+    let stage = match kind {
+        PolicyKind::GlobalNetworkPolicy => stage(spec),
+        PolicyKind::NetworkPolicy => Stage::Normal { apply_on_forward: false },
+    };
+    let types = types(document, spec, stage);
+    let scope = Scope { id: id?, tier: tier?, order, selector, types, stage };
+    selects.then_some(scope)
 }
 
 fn v1_scope(document: &Object<'_>, spec: &Object<'_>) -> Option<Scope> {
-    let meta = document.object("metadata", &["name", "annotations"], Unknown::Tolerated);
+    let meta = document.object("metadata", &["name", "annotations"], Unknown::RefusedInManifest);
     let name = metadata::name(&meta, &name::NAMESPACED_WORD);
-    let order = order(spec);
     let selector = selector::selector(spec, "selector").unwrap_or_else(Selector::all);
+    let selects = selects(document, spec);
+    // From here on a mistake no longer makes the policy absent.
+    let order = order(document, spec);
     let untracked = spec.read("doNotTrack", scalar::boolean).unwrap_or(false);
-    (document.report().errors() == 0).then_some(Scope {
+    let scope = Scope {
         id: PolicyId { kind: PolicyKind::GlobalNetworkPolicy, namespace: Arc::default(), name: name? },
         tier: Arc::from(DEFAULT_TIER),
         order,
         selector,
-        types: Types { ingress: true, egress: true },
+        types: Types::BOTH,
         stage: if untracked { Stage::Untracked } else { Stage::Normal { apply_on_forward: false } },
-    })
+    };
+    selects.then_some(scope)
+}
+
+/// Whether what was read so far says which endpoints the policy is for: the selector is neither misspelt, nor a field
+/// of the document, nor in a misspelt `spec`.
+fn selects(document: &Object<'_>, spec: &Object<'_>) -> bool {
+    let misplaced = spec.get("selector").is_none() && document.refused_names().any(|name| name == "selector");
+    let no_spec = document.get("spec").is_none() && document.refused_names().next().is_some();
+    document.report().all_readable() && !spec.misspells("selector") && !misplaced && !no_spec
+}
+
+/// Whether `name` is not in `spec`, and may be what an unknown field of it or of the document means. The field of
+/// another kind of policy means what it says.
+fn unread(document: &Object<'_>, spec: &Object<'_>, name: &'static str) -> bool {
+    let mut refused = document.refused_names().chain(spec.refused_names());
+    spec.get(name).is_none() && refused.any(|refused| refused == name || !GLOBAL.contains(&refused))
 }
 
 fn policy_id(meta: &Object<'_>, kind: PolicyKind, tier: Option<&str>) -> Option<PolicyId> {
@@ -181,27 +195,34 @@ fn annotated_name(node: &crate::datastore::Node) -> Option<Arc<str>> {
     Some(Arc::from(name))
 }
 
-fn order(spec: &Object<'_>) -> Order {
-    spec.read("order", scalar::order).unwrap_or(Order::LAST)
-}
-
-/// As written; otherwise as clients infer them (manifests) or both (stored).
-fn types(spec: &Object<'_>, stage: Stage) -> Types {
-    let written = spec.get("types").filter(|field| field.items().len() > 0);
-    let types = match written {
-        Some(field) => written_types(&field),
-        None => match spec.report().written() {
-            Written::Manifest => inferred_types(spec),
-            Written::Stored => Types { ingress: true, egress: true },
-        },
-    };
-    match stage {
-        Stage::PreDnat => Types { egress: false, ..types },
-        Stage::Normal { .. } | Stage::Untracked => types,
+fn order(document: &Object<'_>, spec: &Object<'_>) -> Order {
+    match spec.get("order") {
+        Some(field) => field.read(scalar::order).unwrap_or(Order::FIRST),
+        None if unread(document, spec, "order") => Order::FIRST,
+        None => Order::LAST,
     }
 }
 
-fn written_types(field: &Field<'_>) -> Types {
+/// As written; otherwise as clients infer them (manifests) or both (stored). Both where they could not be read.
+fn types(document: &Object<'_>, spec: &Object<'_>, stage: Stage) -> Types {
+    let field = spec.get("types").filter(|field| !field.is_empty_list());
+    let written = field.as_ref().and_then(written_types);
+    let types = match field {
+        Some(_) => written.unwrap_or(Types::BOTH),
+        None => absent_types(document, spec),
+    };
+    match stage {
+        Stage::Normal { .. } | Stage::Untracked => types,
+        Stage::PreDnat => {
+            refuse_egress(spec, field.filter(|_| written.is_some_and(|types| types.egress)));
+            Types { egress: false, ..types }
+        }
+    }
+}
+
+/// None where any of them can't be read.
+fn written_types(field: &Field<'_>) -> Option<Types> {
+    let errors = field.report.errors();
     let mut types = Types { ingress: false, egress: false };
     for item in field.items() {
         let direction = match item.read(scalar::choice(&[("Ingress", Way::Ingress), ("Egress", Way::Egress)]))
@@ -214,7 +235,19 @@ fn written_types(field: &Field<'_>) -> Types {
             item.error(Mistake::value("the same type twice", "already there"));
         }
     }
-    types
+    (field.report.errors() == errors).then_some(types)
+}
+
+fn absent_types(document: &Object<'_>, spec: &Object<'_>) -> Types {
+    match spec.report().written() {
+        Written::Stored => Types::BOTH,
+        Written::Manifest
+            if ["types", "ingress", "egress"].into_iter().any(|name| unread(document, spec, name)) =>
+        {
+            Types::BOTH
+        }
+        Written::Manifest => inferred_types(spec),
+    }
 }
 
 fn inferred_types(spec: &Object<'_>) -> Types {
@@ -223,47 +256,41 @@ fn inferred_types(spec: &Object<'_>) -> Types {
     Types { ingress: has(Way::Ingress) || !egress, egress }
 }
 
+/// An unreadable flag counts as false, so that the policy denies workloads' packets too.
 fn stage(spec: &Object<'_>) -> Stage {
-    let flag = |name| spec.read(name, scalar::boolean).unwrap_or(false);
-    match (flag("doNotTrack"), flag("preDNAT"), flag("applyOnForward")) {
-        (true, true, _) => {
-            spec.field().error(Mistake::contradiction(
-                "`doNotTrack` and `preDNAT` can't stand together",
-                "one of them only",
-            ));
-            Stage::Untracked
-        }
-        (true, false, _) => Stage::Untracked,
-        (false, true, _) => Stage::PreDnat,
-        (false, false, apply_on_forward) => Stage::Normal { apply_on_forward },
-    }
-}
-
-/// What the stage asks of the rest of the policy.
-fn check_stage(spec: &Object<'_>, kind: PolicyKind, scope: &Scope) {
-    let flag = match (kind, scope.stage) {
-        (PolicyKind::NetworkPolicy, _) | (_, Stage::Normal { .. }) => return,
-        (PolicyKind::GlobalNetworkPolicy, Stage::Untracked) => "doNotTrack",
-        (PolicyKind::GlobalNetworkPolicy, Stage::PreDnat) => "preDNAT",
+    let flag = |name| spec.read(name, scalar::boolean);
+    let on = |name| flag(name) == Some(true);
+    let (untracked, pre_dnat, apply_on_forward) = (on("doNotTrack"), on("preDNAT"), flag("applyOnForward"));
+    let (stage, name) = match (untracked, pre_dnat) {
+        (false, false) => return Stage::Normal { apply_on_forward: apply_on_forward == Some(true) },
+        (true, _) => (Stage::Untracked, "doNotTrack"),
+        (false, true) => (Stage::PreDnat, "preDNAT"),
     };
-    let on_forward =
-        spec.get("applyOnForward").and_then(|field| field.text()).is_some_and(|text| text != "false");
-    if let Some(field) = spec.get(flag).filter(|_| !on_forward) {
+    if untracked && pre_dnat {
+        spec.field().error(Mistake::contradiction(
+            "`doNotTrack` and `preDNAT` can't stand together",
+            "one of them only",
+        ));
+    }
+    // One that can't be read is reported already.
+    let forwards = apply_on_forward.unwrap_or(spec.get("applyOnForward").is_some());
+    if let Some(field) = spec.get(name).filter(|_| !forwards) {
         field.error(
             Mistake::contradiction(
-                format!("`{flag}` without `applyOnForward`"),
+                format!("`{name}` without `applyOnForward`"),
                 "applies to forwarded packets too",
             )
             .help("add `applyOnForward: true`"),
         );
     }
-    if scope.stage == Stage::PreDnat {
-        let egress = spec.get("egress").filter(|field| !field.is_empty_list());
-        let egress_type = spec.get("types").filter(|field| written_types(field).egress);
-        for field in egress.into_iter().chain(egress_type) {
-            field
-                .error(Mistake::contradiction("`preDNAT` is for ingress only", "not before destination NAT"));
-        }
+    stage
+}
+
+/// Before destination NAT there is no egress.
+fn refuse_egress(spec: &Object<'_>, written_type: Option<Field<'_>>) {
+    let rules = spec.get("egress").filter(|field| !field.is_empty_list());
+    for field in rules.into_iter().chain(written_type) {
+        field.error(Mistake::contradiction("`preDNAT` is for ingress only", "not before destination NAT"));
     }
 }
 
@@ -285,20 +312,20 @@ fn needed_everywhere(spec: &Object<'_>) -> bool {
     found
 }
 
-/// A Profile of either form; rules that can't be understood make it deny.
+/// A Profile of either form; with anything that can't be understood it denies.
 pub(super) fn profile(document: &Object<'_>) -> Option<Profile> {
-    let errors = document.report().errors();
     let (name, tags, labels, spec) = match document.report().form {
         Form::V1 => {
-            let meta = document.object("metadata", &["name", "tags", "labels"], Unknown::Tolerated);
-            let spec = document.object("spec", &["ingress", "egress"], Unknown::Tolerated);
+            let meta = document.object("metadata", &["name", "tags", "labels"], Unknown::RefusedInManifest);
+            let spec = document.object("spec", &["ingress", "egress"], Unknown::RefusedInManifest);
             let name = metadata::name(&meta, &name::NAMESPACED_WORD);
             (name, meta.read_all("tags", named(&name::WORD)), metadata::labels(&meta, "labels"), spec)
         }
         Form::V3 => {
             let meta = metadata::v3(document);
             metadata::refuse_namespace(&meta);
-            let spec = document.object("spec", &["ingress", "egress", "labelsToApply"], Unknown::Tolerated);
+            let spec =
+                document.object("spec", &["ingress", "egress", "labelsToApply"], Unknown::RefusedInManifest);
             let name = metadata::name(&meta, &name::DNS_SUBDOMAIN);
             let labels: Labels = metadata::labels(&spec, "labelsToApply");
             (name, Vec::new(), labels, spec)
@@ -306,11 +333,14 @@ pub(super) fn profile(document: &Object<'_>) -> Option<Profile> {
     };
     let ingress = rules(&spec, Way::Ingress, "");
     let egress = rules(&spec, Way::Egress, "");
-    let invalid = document.report().errors() > errors;
+    let invalid = document.report().errors() > 0;
     Some(Profile { name: name?, labels, tags, ingress, egress, invalid, place: document.field().place() })
 }
 
-/// A Tier. A wrong action denies, as an unknown tier does.
+/// A Tier. A wrong action denies, as an unknown tier does; an unknown field changes nothing of what the others say.
+///
+/// One whose order can't be read has no closed place: first, what it allows would beat what others deny; last, what it
+/// denies would lose to what others allow. It is absent, as an unknown tier: last, and denying at its end.
 pub(super) fn tier(document: &Object<'_>) -> Option<Tier> {
     let report = document.report();
     let meta = metadata::v3(document);
@@ -322,9 +352,7 @@ pub(super) fn tier(document: &Object<'_>) -> Option<Tier> {
         Written::Stored => Some(Order::LAST),
     };
     let order = spec.get("order").map_or(absent, |field| field.read(scalar::order));
-    if report.errors() > 0 {
-        return None;
-    }
+    let placed = report.all_readable() && !unread(document, &spec, "order");
     let actions = [("Deny", TierDefault::Deny), ("Pass", TierDefault::Pass)];
     let default_action = spec.read("defaultAction", scalar::choice(&actions));
     let tier = Tier {
@@ -333,7 +361,7 @@ pub(super) fn tier(document: &Object<'_>) -> Option<Tier> {
         default_action: default_action.unwrap_or(TierDefault::Deny),
         place: document.field().place(),
     };
-    Some(built_in(&spec, tier))
+    placed.then(|| built_in(&spec, tier))
 }
 
 /// Calico's own tiers are what they are (reference §1.4).

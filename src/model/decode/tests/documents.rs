@@ -21,6 +21,13 @@ fn kinds() {
         ),
         ("{apiVersion: v2, kind: policy}", "warning not-a-resource"),
         ("{apiVersion: projectcalico.org/v1, kind: Tier}", "error not-a-resource"),
+        ("{apiVersion: projectcalico.org, kind: Tier}", "error not-a-resource"),
+        (
+            "{apiVersion: crd.projectcalico.org/v1, kind: GlobalNetworkPolicy}",
+            "error not-a-resource: GlobalNetworkPolicy: apiVersion: `crd.projectcalico.org/v1` is not an API version that we read",
+        ),
+        ("{apiVersion: example-projectcalico.org/v9, kind: Tier}", "warning not-a-resource"),
+        ("{apiVersion: operator.tigera.io/v1, kind: Installation}", "warning not-a-resource"),
         ("{apiVersion: v1, kind: Policy}", "error unknown-kind"),
         ("{apiVersion: v1, kind: GlobalNetworkPolicy}", "error unknown-kind"),
         ("{apiVersion: projectcalico.org/v3, kind: globalnetworkpolicy}", "error unknown-kind"),
@@ -35,7 +42,11 @@ fn kinds() {
         ("80", "error not-a-resource"),
         (
             "{apiVersion: v1, kind: policy, metadata: {name: a}, sepc: {}}",
-            "warning unknown-field: policy a: no field is called `sepc`",
+            "error unknown-field: policy a: no field is called `sepc`",
+        ),
+        (
+            "{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: a}, sepc: {}}",
+            "warning unknown-field: Node a: no field is called `sepc`",
         ),
         (
             "{apiVersion: v1, kind: policy, metadata: a}",
@@ -47,12 +58,103 @@ fn kinds() {
     }
 }
 
+/// An unknown field of a manifest is an error, and what is left of its object opens nothing; stored, it is passed over.
+#[test]
+fn unknown_fields() {
+    #[derive(Debug, PartialEq)]
+    enum Now {
+        Kept,
+        Invalid,
+        Absent,
+    }
+    use Now::{Absent, Invalid, Kept};
+    let endpoint =
+        "node: n, orchestrator: k8s, pod: p, endpoint: e, interfaceName: cali1, ipNetworks: [10.0.0.1]";
+    let host = "node: n, interfaceName: eth0";
+    for (kind, metadata, spec, after) in [
+        ("GlobalNetworkPolicy", "name: n", "selector: all()", Invalid),
+        ("NetworkPolicy", "name: n, namespace: n", "selector: all()", Invalid),
+        ("policy", "name: n", "selector: all()", Invalid),
+        ("Profile", "name: n", "ingress: []", Invalid),
+        ("profile", "name: n", "ingress: []", Invalid),
+        ("Tier", "name: n", "order: 1", Kept),
+        ("GlobalNetworkSet", "name: n", "nets: [10.0.0.0/8]", Kept),
+        ("NetworkSet", "name: n", "nets: [10.0.0.0/8]", Kept),
+        ("IPPool", "name: n", "cidr: 10.0.0.0/16", Kept),
+        ("ipPool", "cidr: 10.0.0.0/16", "nat-outgoing: true", Kept),
+        ("WorkloadEndpoint", "name: n-k8s-p-e, namespace: n", endpoint, Absent),
+        (
+            "workloadEndpoint",
+            "name: e, node: n, orchestrator: k8s, workload: w",
+            "interfaceName: cali1",
+            Absent,
+        ),
+        ("HostEndpoint", "name: n", host, Absent),
+        ("hostEndpoint", "name: n, node: n", "interfaceName: eth0", Absent),
+    ] {
+        let version = if kind.starts_with(char::is_lowercase) { "v1" } else { "projectcalico.org/v3" };
+        for (of_metadata, of_spec, of_document) in
+            [("zzz: 1", "", ""), ("", "zzz: 1", ""), ("", "", "zzz: 1")]
+        {
+            let text = format!(
+                "{{apiVersion: {version}, kind: {kind}, metadata: {{{metadata}, {of_metadata}}}, \
+                 spec: {{{spec}, {of_spec}}}, {of_document}}}"
+            );
+            let decoded = manifest(&text);
+            expect(&decoded, "error unknown-field", &text);
+            let now = match &decoded.resource {
+                Some(Resource::Policy(policy)) if policy.invalid => Invalid,
+                Some(Resource::Profile(profile)) if profile.invalid => Invalid,
+                Some(_) => Kept,
+                None => Absent,
+            };
+            assert_eq!(now, after, "{text}");
+            expect(&stored(&text), "warning unknown-field", &text);
+        }
+    }
+}
+
+/// Under a misspelt `spec` nothing is read: no default stands in for it.
+#[test]
+fn specs() {
+    for (kind, spec, there) in [
+        ("GlobalNetworkPolicy", "{selector: has(a), types: [Egress]}", false),
+        ("NetworkPolicy", "{}", false),
+        ("Tier", "{order: 1}", false),
+        ("WorkloadEndpoint", "{}", false),
+        ("IPPool", "{cidr: 10.0.0.0/16}", false),
+        ("GlobalNetworkSet", "{nets: [10.0.0.0/8]}", true),
+    ] {
+        for misspelt in ["specs", "sepc", "Spec", "rules"] {
+            let text = format!(
+                "{{apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {{name: n}}, {misspelt}: {spec}}}"
+            );
+            let decoded = manifest(&text);
+            expect(&decoded, "error unknown-field", &text);
+            assert_eq!(decoded.resource.is_some(), there, "{text}");
+        }
+    }
+    let profile = manifest("{apiVersion: v1, kind: profile, metadata: {name: a}, specs: {ingress: []}}");
+    assert!(matches!(&profile.resource, Some(Resource::Profile(profile)) if profile.invalid));
+}
+
+/// In the default namespace an object might be taken for another one's.
+#[test]
+fn a_misspelt_namespace_is_not_the_default_one() {
+    for kind in ["NetworkPolicy", "NetworkSet"] {
+        let decoded = v3(kind, "{name: n, namepsace: shop}", "{}");
+        expect(&decoded, "error unknown-field", kind);
+        assert!(decoded.resource.is_none(), "{kind}");
+    }
+}
+
 #[test]
 fn helps() {
     for (text, help) in [
         ("{apiVersion: v1, kind: Policy}", "did you mean `policy`?"),
         ("{apiVersion: v1, kind: GlobalNetworkPolicy}", "write `apiVersion: projectcalico.org/v3`"),
         ("{apiVersion: projectcalico.org/v3, kind: ippool}", "did you mean `IPPool`?"),
+        ("{apiVersion: crd.projectcalico.org/v1, kind: Tier}", "write `apiVersion: projectcalico.org/v3`"),
         (
             "{apiVersion: v1, kind: policy, metadata: {name: a}, spec: {Selector: all()}}",
             "did you mean `selector`?",

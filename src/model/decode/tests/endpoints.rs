@@ -105,7 +105,12 @@ fn v3_workloads() {
             "error contradiction",
             false,
         ),
-        ("ipNetworks: [10.0.0.1], labels: {}", "warning unknown-field", true),
+        ("ipNetworks: [10.0.0.1], labels: {}", "error unknown-field", false),
+        (
+            "ipNetworks: [10.0.0.1], ports: [{name: a, protocol: TCP, port: 1, prot: 2}]",
+            "error unknown-field",
+            false,
+        ),
         ("ipNetworks: [10.0.0.1], profiles: [kns.default, a b]", "error invalid-name", false),
         ("ipNetworks: [10.0.0.1], allowSpoofedSourcePrefixes: [10.0.0.0/8]", "", true),
         ("ipNetworks: [10.0.0.1], allowSpoofedSourcePrefixes: [10.0.0.0/88]", "error invalid-value", false),

@@ -76,7 +76,7 @@ fn types() {
     assert_eq!(&*policy(&v1).tier, "default");
 }
 
-/// The scope unreadable: absent. Only rules unreadable: it stands and denies.
+/// Which endpoints it is for unreadable: absent. Anything else unreadable: it stands and denies.
 #[test]
 fn absent_or_invalid() {
     #[derive(Debug, PartialEq)]
@@ -88,22 +88,29 @@ fn absent_or_invalid() {
     use Now::{Absent, Invalid, Valid};
     for (spec, wanted, state) in [
         ("{order: 10.5}", "", Valid),
-        ("{order: '10'}", "error invalid-value", Absent),
-        ("{order: .nan}", "error invalid-value", Absent),
-        ("{order: inf}", "error invalid-value", Absent),
+        ("{order: '10'}", "error invalid-value", Invalid),
+        ("{order: .nan}", "error invalid-value", Invalid),
+        ("{order: inf}", "error invalid-value", Invalid),
+        ("{order: '10', selector: '('}", "error invalid-selector", Absent),
         ("{order: null, selector: ~}", "", Valid),
         ("{selector: 'a = b'}", "error invalid-selector", Absent),
         ("{selector: [a]}", "error invalid-value", Absent),
         ("{tier: Foo}", "error invalid-name", Absent),
-        ("{types: [ingress]}", "error invalid-value", Absent),
-        ("{types: [Ingress, Ingress]}", "error invalid-value", Absent),
-        ("{types: Ingress}", "error invalid-value", Absent),
+        ("{types: [ingress]}", "error invalid-value", Invalid),
+        ("{types: [Ingress, Ingress]}", "error invalid-value", Invalid),
+        ("{types: Ingress}", "error invalid-value", Invalid),
+        ("{namespaceSelector: '('}", "error invalid-selector", Absent),
+        ("{serviceAccountSelector: [a]}", "error invalid-value", Absent),
         (
             "{slector: has(a)}",
             "error unknown-field: GlobalNetworkPolicy p: spec: no field is called `slector`",
             Absent,
         ),
-        ("{colour: red}", "warning unknown-field", Valid),
+        ("{selector: has(a), slector: has(b)}", "error unknown-field", Invalid),
+        ("{selector: has(a), namespaceSelectr: has(b)}", "error unknown-field", Invalid),
+        ("{selector: has(a), teir: x}", "error unknown-field", Invalid),
+        ("{selector: has(a), ingres: []}", "error unknown-field", Invalid),
+        ("{colour: red}", "error unknown-field", Invalid),
         ("[]", "error invalid-value", Absent),
         ("{ingress: {action: Allow}}", "error invalid-value", Invalid),
         ("{ingress: [{action: Allow}, {action: allow}]}", "error invalid-value", Invalid),
@@ -111,10 +118,14 @@ fn absent_or_invalid() {
         ("{doNotTrack: true, applyOnForward: true}", "", Valid),
         ("{doNotTrack: true}", "error contradiction", Invalid),
         ("{preDNAT: true}", "error contradiction", Invalid),
-        ("{preDNAT: true, doNotTrack: true, applyOnForward: true}", "error contradiction", Absent),
+        ("{preDNAT: true, doNotTrack: true, applyOnForward: true}", "error contradiction", Invalid),
         ("{preDNAT: true, applyOnForward: true, egress: [{action: Allow}]}", "error contradiction", Invalid),
         ("{preDNAT: true, applyOnForward: true, types: [Egress]}", "error contradiction", Invalid),
-        ("{doNotTrack: 'true', applyOnForward: true}", "error invalid-value", Absent),
+        ("{preDNAT: true, types: Ingress}", "error invalid-value", Invalid),
+        ("{doNotTrack: 'true', applyOnForward: true}", "error invalid-value", Invalid),
+        ("{doNotTrack: true, applyOnForward: 'true'}", "error invalid-value", Invalid),
+        ("{doNotTrack: true, applyOnForward: no}", "error contradiction", Invalid),
+        ("{performanceHints: Fast}", "error invalid-value", Invalid),
         ("{performanceHints: [Fast]}", "warning invalid-value", Valid),
     ] {
         let decoded = gnp(spec);
@@ -125,6 +136,74 @@ fn absent_or_invalid() {
             None => Absent,
         };
         assert_eq!(found, state, "{spec}");
+    }
+}
+
+/// One that is invalid counts before the others of its tier, in both directions and for every endpoint, where it can't
+/// be read when it counts.
+#[test]
+fn where_an_invalid_one_stands() {
+    let at = |order| Order::new(order).unwrap();
+    for (decoded, order, ingress, egress) in [
+        (gnp("{order: ten}"), Order::FIRST, true, false),
+        (gnp("{oder: 10}"), Order::FIRST, true, true),
+        (gnp("{ordre: 10, types: [Ingress]}"), Order::FIRST, true, false),
+        (gnp("{order: 10, types: [egress]}"), at(10.0), true, true),
+        (gnp("{order: 10, types: [Egress, Egress]}"), at(10.0), true, true),
+        (gnp("{order: 10, tpyes: [Egress]}"), at(10.0), true, true),
+        (gnp("{order: 10, ingress: [], egres: []}"), at(10.0), true, true),
+        (gnp("{order: 10, types: [Egress], colour: red}"), at(10.0), false, true),
+        (gnp("{order: 10, types: [Egress], ingress: {}}"), at(10.0), false, true),
+        (gnp("{order: 10, egress: {}}"), at(10.0), false, true),
+        (gnp("{order: 10, applyOnForward: 1}"), at(10.0), true, false),
+        (np("{namespaceSelector: has(a)}"), Order::LAST, true, false),
+        (np("{order: 10, doNotTrack: true}"), at(10.0), true, false),
+        (v1("policy", "{name: p}", "{types: [Ingress]}"), Order::LAST, true, true),
+        (v1("policy", "{name: p}", "{order: 10, tier: a, preDNAT: true}"), at(10.0), true, true),
+        (v1("policy", "{name: p}", "{order: '10', doNotTrack: maybe}"), Order::FIRST, true, true),
+    ] {
+        let policy = policy(&decoded);
+        assert!(policy.invalid, "{:?}", said(&decoded));
+        assert_eq!(policy.order, order, "{:?}", said(&decoded));
+        assert_eq!(policy.types, Types { ingress, egress }, "{:?}", said(&decoded));
+        assert_eq!(policy.stage, Stage::Normal { apply_on_forward: false }, "{:?}", said(&decoded));
+    }
+    assert!(Order::FIRST < at(f64::MIN) && at(f64::MAX) < Order::LAST);
+}
+
+/// Fields of `spec` that are one step too far left.
+#[test]
+fn misplaced_fields() {
+    let policy_with = |outside: &str| {
+        manifest(&format!(
+            "{{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {{name: p}}, \
+             spec: {{ingress: [{{action: Allow}}]}}, {outside}}}"
+        ))
+    };
+    assert!(policy_with("selector: has(a)").resource.is_none());
+    for (outside, order, types) in [
+        ("order: 1", Order::FIRST, Types { ingress: true, egress: false }),
+        ("egress: []", Order::LAST, Types::BOTH),
+        ("types: [Egress]", Order::LAST, Types::BOTH),
+        ("tier: a", Order::LAST, Types { ingress: true, egress: false }),
+    ] {
+        let decoded = policy_with(outside);
+        let policy = policy(&decoded);
+        assert_eq!((policy.invalid, policy.order, policy.types), (true, order, types), "{outside}");
+    }
+}
+
+/// What a newer client stored may have fields that we don't know; a misspelt one is an error there too.
+#[test]
+fn stored_policies() {
+    for (spec, wanted, state) in [
+        ("{selector: has(a), colour: red}", "warning unknown-field", Some(false)),
+        ("{selector: has(a), oder: 1}", "error unknown-field", Some(true)),
+        ("{slector: has(a)}", "error unknown-field", None),
+    ] {
+        let decoded = stored(&document("projectcalico.org/v3", "GlobalNetworkPolicy", "{name: p}", spec));
+        expect(&decoded, wanted, spec);
+        assert_eq!(decoded.resource.is_some().then(|| policy(&decoded).invalid), state, "{spec}");
     }
 }
 
@@ -209,6 +288,7 @@ fn profiles() {
         (v1("profile", "{name: a!}", "{}"), "error invalid-name", None),
         (v1("profile", "{name: a, tags: ['a b']}", "{}"), "error invalid-name", Some((true, 0))),
         (v1("profile", "{name: a, labels: {'~a': b}}", "{}"), "error invalid-name", Some((true, 0))),
+        (v1("profile", "{name: a}", "{engress: [{action: allow}]}"), "error unknown-field", Some((true, 0))),
         (v1("profile", "{name: a}", "{ingress: [{action: next}]}"), "error invalid-value", Some((true, 0))),
         (v3("Profile", "{name: kns.default}", "{labelsToApply: {pcns.a/b: c}}"), "", Some((false, 0))),
         (
@@ -233,6 +313,19 @@ fn tiers() {
         ("{name: a}", "{}", "", Some((1e6, TierDefault::Deny))),
         ("{name: a}", "{defaultAction: Allow}", "error invalid-value", Some((1e6, TierDefault::Deny))),
         ("{name: a}", "{order: first}", "error invalid-value", None),
+        ("{name: a}", "{ordre: 5}", "error unknown-field", None),
+        (
+            "{name: a}",
+            "{order: 5, defaultActon: Pass}",
+            "error unknown-field",
+            Some((5.0, TierDefault::Deny)),
+        ),
+        (
+            "{name: a, labels: {}, x: y}",
+            "{order: 5, defaultAction: Pass}",
+            "error unknown-field",
+            Some((5.0, TierDefault::Pass)),
+        ),
         ("{name: a.b}", "{}", "error invalid-name", None),
         ("{name: default}", "{order: 1000000, defaultAction: Deny}", "", Some((1e6, TierDefault::Deny))),
         ("{name: default}", "{order: 1}", "error invalid-value", Some((1e6, TierDefault::Deny))),

@@ -86,6 +86,13 @@ fn v3_rules() {
         ("{action: Allow, protocol: SCTP, source: {notPorts: [80]}}", ""),
         ("{action: Allow, protocol: 17, source: {ports: [80]}}", ""),
         ("{action: Allow, destination: {ports: [http]}}", ""),
+        (
+            "{action: Allow, destination: {ports: ['80-90']}}",
+            "warning invalid-value: GlobalNetworkPolicy p: spec.ingress[0].destination.ports[0]: `80-90` is taken as the name of a port",
+        ),
+        ("{action: Allow, source: {notPorts: [80..90]}}", "warning invalid-value"),
+        ("{action: Allow, source: {ports: [80 - 90]}}", "error invalid-name"),
+        ("{action: Allow, source: {ports: [8-a, a-8, 1-2-3, '8-']}}", ""),
         ("{action: Allow, destination: {ports: []}}", ""),
         ("{action: Allow, destination: {ports: [80]}}", "error contradiction"),
         ("{action: Allow, destination: {ports: [http, 80]}}", "error contradiction"),
@@ -204,9 +211,10 @@ fn what_rules_become() {
     assert_eq!(rule.protocol, Some(Protocol::Number(58)));
     assert_eq!(rule.icmp, Some(IcmpMatch { icmp_type: 8, code: None }));
 
-    let rule = only(&v3_rule("ingress", "{action: Allow, http: {}, metadata: {annotations: {a: 1}}}"));
+    let rule = only(&v3_rule("ingress", "{action: Allow, http: {}, metadata: {annotations: {a: 1, b: ~}}}"));
     assert_eq!(rule.unenforceable, Some(Unenforceable::Http));
     assert_eq!(rule.annotations.get("a").map(|text| &**text), Some("1"));
+    assert_eq!(rule.annotations.get("b").map(|text| &**text), Some(""));
 
     let rule = only(&v3_rule("ingress", "{action: Allow, destination: {notPorts: [http]}}"));
     assert_eq!(rule.destination.not_named_ports, ["http".into()]);

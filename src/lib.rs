@@ -138,15 +138,12 @@ impl Pipeline {
 
     /// All that is wrong with what was taken, or worth saying, as of the last [`Pipeline::desired`].
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
-        let mut diagnostics = self.catalog.diagnostics();
-        diagnostics.extend(self.problems.iter().map(Diagnostic::from));
         let prefixes = &self.config.interface_prefixes;
-        diagnostics.extend(lint::on_host(
-            &self.host,
-            self.catalog.resources(),
-            self.calc.desired_now(),
-            prefixes,
-        ));
+        let enforced = self.calc.desired_now();
+        let mut diagnostics = lint::on_host(&self.host, self.catalog.resources(), enforced, prefixes);
+        self.catalog.illustrate(&mut diagnostics);
+        diagnostics.extend(self.catalog.diagnostics());
+        diagnostics.extend(self.problems.iter().map(Diagnostic::from));
         diagnostics.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         diagnostics
     }

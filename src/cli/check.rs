@@ -46,8 +46,9 @@ fn diagnose(events: &[Event]) -> Vec<Diagnostic> {
     for event in events {
         catalog.take(event);
     }
-    let mut diagnostics = catalog.diagnostics();
-    diagnostics.extend(lint::lint(catalog.resources()));
+    let mut diagnostics = lint::lint(catalog.resources());
+    catalog.illustrate(&mut diagnostics);
+    diagnostics.extend(catalog.diagnostics());
     diagnostics.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
     diagnostics
 }

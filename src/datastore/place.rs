@@ -70,6 +70,18 @@ impl Excerpt {
     }
 }
 
+impl Excerpt {
+    /// The line of `text` that `place` is on, from there to the line's end.
+    pub fn at(text: &str, place: &Place) -> Option<Self> {
+        let line = text.split_inclusive('\n').nth((place.line as usize).checked_sub(1)?)?;
+        let column = (place.column as usize).checked_sub(1)?;
+        let (offset, _) = line.char_indices().nth(column)?;
+        let end = line.trim_end().len().max(offset);
+        let span = Span { start: offset as u32, end: end as u32, line: place.line, column: place.column };
+        Some(Self::of(line, span))
+    }
+}
+
 const BREAKS: [char; 2] = ['\n', '\r'];
 
 /// At most the first `length` bytes.

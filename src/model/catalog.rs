@@ -7,7 +7,7 @@ use super::decode::{Decoded, decode};
 use super::diagnostic::{Code, Diagnostic, Severity};
 use super::id::ResourceId;
 use super::resource::{Resource, Update};
-use crate::datastore::{Entry, Event, Key, Origin, ReadError, Span};
+use crate::datastore::{Entry, Event, Excerpt, Key, Origin, ReadError, Span};
 
 /// What every entry says, and who says it first.
 ///
@@ -102,6 +102,16 @@ impl Catalog {
         all.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         all.dedup();
         all
+    }
+
+    /// Adds to each of the diagnostics the line that it is about, where that is known.
+    pub fn illustrate(&self, diagnostics: &mut [Diagnostic]) {
+        let texts: BTreeMap<&str, &str> =
+            self.entries.values().map(|said| (&*said.origin.source, &*said.origin.text)).collect();
+        for diagnostic in diagnostics.iter_mut().filter(|diagnostic| diagnostic.excerpt.is_none()) {
+            let text = texts.get(&*diagnostic.place.source);
+            diagnostic.excerpt = text.and_then(|text| Excerpt::at(text, &diagnostic.place));
+        }
     }
 
     fn replace(&mut self, key: &Key, said: Option<Said>) -> Vec<Update> {

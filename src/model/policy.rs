@@ -81,6 +81,8 @@ pub struct Policy {
     pub order: Order,
     /// Namespace and service account selectors included.
     pub selector: Selector,
+    /// Where its own selector was written; without one, where the policy was.
+    pub selector_place: Place,
     pub types: Types,
     pub stage: Stage,
     pub ingress: Vec<Rule>,

@@ -86,6 +86,7 @@ fn policy(document: &Object<'_>, spec: &Object<'_>, scope: Option<Scope>) -> Opt
         tier,
         order,
         selector,
+        selector_place: spec.get("selector").map_or(document.field().place(), |field| field.place()),
         types,
         stage,
         ingress,

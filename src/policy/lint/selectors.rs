@@ -51,7 +51,7 @@ fn uses<'r>(world: &World<'r>) -> Vec<Use<'r>> {
     let of_policies = world.policies.iter().map(|policy| Use {
         selector: &policy.selector,
         what: format!("{}: selector", policy.id),
-        place: &policy.place,
+        place: &policy.selector_place,
         endpoints_only: true,
     });
     let mut uses: Vec<Use<'_>> = of_policies.collect();

@@ -15,8 +15,11 @@ pub(super) struct Given {
 
 /// All sources outside the datastore, whatever their precedence.
 pub(super) fn given(path: Option<&Path>, flags: &[String]) -> Result<Given, Failure> {
-    let (flags, problems) = Source::flags(flags.iter().map(String::as_str));
-    let mut given = Given { sources: vec![flags, from_environment()], problems };
+    let (flags, slips) = Source::flags(flags.iter().map(String::as_str));
+    if let Some(slip) = slips.first() {
+        return Err(Failure::Usage(format!("--set: {slip}\nhelp: {}", slip.help().unwrap_or_default())));
+    }
+    let mut given = Given { sources: vec![flags, from_environment()], problems: Vec::new() };
     if let Some(path) = path {
         let text = fs::read_to_string(path)
             .map_err(|error| Failure::Io { what: path.display().to_string(), error })?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use tracing::info;
 
@@ -17,10 +18,10 @@ use crate::sync::Desired;
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Where the manifests are: a file, a directory, or `-` for standard input
-    #[arg(long, value_name = "PATH|-", required = true)]
+    #[arg(long, value_name = "PATH|-", required = true, value_parser = NonEmptyStringValueParser::new())]
     datastore: Vec<String>,
     /// The host to compile for; may be left out where the manifests name one node
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     host: Option<String>,
     /// Only these parts; may be repeated [default: all]
     #[arg(long = "table", value_enum, value_name = "PART")]
@@ -65,6 +66,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let host = source::host(arguments.host.as_deref(), &events)?;
     let given = configuration::given(arguments.config.as_deref(), &arguments.set)?;
     let mut diagnostics: Vec<Diagnostic> = given.problems.iter().map(Diagnostic::from).collect();
+    diagnostics.extend(source::unknown_host(&host, &events));
+    if arguments.tables.contains(&Part::Routes) {
+        super::say("note: routes are not made by this version\n");
+    }
     let mut pipeline = Pipeline::new(host.as_str().into(), given.sources);
     for event in events {
         pipeline.take(&event);
@@ -90,6 +95,7 @@ fn refused(host: &str, error: &CompileError) -> Diagnostic {
         excerpt: None,
         message: error.to_string(),
         label: "nothing is programmed".to_owned(),
+        effect: None,
         help: None,
     }
 }

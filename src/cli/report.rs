@@ -23,7 +23,7 @@ fn text(diagnostics: &[Diagnostic], colours: bool) -> String {
 }
 
 fn one(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
-    let Diagnostic { severity, code, place, excerpt, message, label, help } = diagnostic;
+    let Diagnostic { severity, code, place, excerpt, message, label, effect, help } = diagnostic;
     let title = level(*severity).primary_title(message).id(code.name());
     let mut group = match excerpt {
         Some(excerpt) => {
@@ -39,6 +39,9 @@ fn one(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
             if label.is_empty() { group } else { group.element(Level::NOTE.message(label.as_str())) }
         }
     };
+    if let Some(effect) = effect {
+        group = group.element(Level::NOTE.message(*effect));
+    }
     if let Some(help) = help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
@@ -73,6 +76,7 @@ struct Record<'d> {
     column: u32,
     message: &'d str,
     reason: &'d str,
+    effect: Option<&'static str>,
     help: Option<&'d str>,
 }
 
@@ -80,7 +84,7 @@ struct Record<'d> {
 pub(super) fn json(diagnostics: &[Diagnostic]) -> String {
     let records: Vec<Record> = diagnostics
         .iter()
-        .map(|Diagnostic { severity, code, place, excerpt: _, message, label, help }| Record {
+        .map(|Diagnostic { severity, code, place, excerpt: _, message, label, effect, help }| Record {
             severity: *severity,
             code: code.name(),
             source: &place.source,
@@ -88,6 +92,7 @@ pub(super) fn json(diagnostics: &[Diagnostic]) -> String {
             column: place.column,
             message,
             reason: label,
+            effect: *effect,
             help: help.as_deref(),
         })
         .collect();

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use tracing::info;
 
 use super::Failure;
-use crate::datastore::Event;
+use crate::config::nearest;
 use crate::datastore::yaml::{self, Location};
-use crate::model;
+use crate::datastore::{Event, Place};
+use crate::model::{self, Code, Diagnostic, Severity};
 
 /// What `locations` say, to the end. One that is not there is a slip of whoever asks, not of whoever wrote.
 pub(super) fn read(locations: &[String]) -> Result<Vec<Event>, Failure> {
@@ -44,4 +45,23 @@ pub(super) fn host(asked: Option<&str>, events: &[Event]) -> Result<String, Fail
             )))
         }
     }
+}
+
+/// A host that no manifest speaks of has no endpoints: probably not the one that was meant.
+pub(super) fn unknown_host(host: &str, events: &[Event]) -> Option<Diagnostic> {
+    let known = model::node_names(events);
+    if known.is_empty() || known.contains(host) {
+        return None;
+    }
+    let similar = nearest(host, known.iter().map(|name| &**name));
+    Some(Diagnostic {
+        severity: Severity::Warning,
+        code: Code::MissingReference,
+        place: Place { source: "--host".into(), line: 0, column: 0 },
+        excerpt: None,
+        message: format!("no node or endpoint names the host `{host}`"),
+        label: "it has no endpoints".to_owned(),
+        effect: None,
+        help: similar.map(|name| format!("did you mean `{name}`?")),
+    })
 }

@@ -66,7 +66,6 @@ pub struct Config {
     pub external_nodes: Vec<IpNet>,
     pub invalid_objects: InvalidObjects,
     pub openstack: Option<OpenStack>,
-    pub service_loop_prevention: ServiceLoopPrevention,
 }
 
 /// OpenStack's special cases are on; where its metadata service listens, if an address is known.
@@ -106,13 +105,6 @@ pub enum NatOutgoingExclusions {
     IpPoolsAndHostIps,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServiceLoopPrevention {
-    Drop,
-    Reject,
-    Disabled,
-}
-
 /// What an object that can't be understood does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidObjects {
@@ -127,7 +119,6 @@ choices!(EndpointToHostAction { "DROP" => Drop, "RETURN" => Return, "ACCEPT" => 
 choices!(AllowAction { "ACCEPT" => Accept, "RETURN" => Return });
 choices!(DenyAction { "DROP" => Drop, "REJECT" => Reject });
 choices!(NatOutgoingExclusions { "IPPoolsOnly" => IpPoolsOnly, "IPPoolsAndHostIPs" => IpPoolsAndHostIps });
-choices!(ServiceLoopPrevention { "Drop" => Drop, "Reject" => Reject, "Disabled" => Disabled });
 choices!(InvalidObjects { "Deny" => Deny, "Ignore" => Ignore });
 
 impl Default for Config {
@@ -160,7 +151,6 @@ impl Default for Config {
             external_nodes: Vec::new(),
             invalid_objects: InvalidObjects::Deny,
             openstack: None,
-            service_loop_prevention: ServiceLoopPrevention::Drop,
         }
     }
 }

@@ -9,7 +9,6 @@ use super::parameter::{Parameter, row};
 use super::value::{Choice, Refusal, boolean, choice, list, mask, net, number, optional, parsed, port_range};
 use super::{
     AllowAction, DenyAction, EndpointToHostAction, InsertMode, InvalidObjects, NatOutgoingExclusions,
-    ServiceLoopPrevention,
 };
 
 /// Accept, pass, drop, two scratch bits, and one for endpoints.
@@ -143,11 +142,10 @@ pub static PARAMETERS: &[Parameter] = &[
         .field("iptablesFilterDenyAction")
         .doc("What happens to denied packets in filter.")
         .sets(|d, v| put(&mut d.config.filter_deny_action, choice(v))),
-    row("ServiceLoopPrevention", OneOf(ServiceLoopPrevention::WORDS), "Drop")
+    row("ServiceLoopPrevention", OneOf(&["Drop", "Reject", "Disabled"]), "Drop")
         .field("serviceLoopPrevention")
         .doc("What happens to packets to service addresses that nothing serves.")
-        .none("Disabled")
-        .sets(|d, v| put(&mut d.config.service_loop_prevention, choice(v))),
+        .none("Disabled"),
     row("WorkloadSourceSpoofing", OneOf(&["Disabled", "Any"]), "Disabled")
         .field("workloadSourceSpoofing")
         .doc("Whether a workload may ask to send from addresses that are not its own.")
@@ -379,7 +377,6 @@ mod tests {
             external_nodes: vec!["10.0.0.0/8".parse().unwrap()],
             invalid_objects: InvalidObjects::Ignore,
             openstack: None,
-            service_loop_prevention: ServiceLoopPrevention::Reject,
         };
         Draft { config, cluster_type: "openstack".to_owned(), metadata_addr: String::new(), metadata_port: 1 }
     }

@@ -175,6 +175,7 @@ fn duplicate(id: &ResourceId, first: &Said, other: &Said) -> Diagnostic {
         excerpt: (other.span.line > 0).then(|| other.origin.excerpt(other.span)),
         message: format!("{id}: it is there already"),
         label: format!("passed over: {} is believed", first.origin.place(first.span)),
+        effect: None,
         help: Some("give it another name, or delete one of the two".to_owned()),
     }
 }

@@ -24,6 +24,14 @@ pub fn configuration<'r>(host: &str, resources: impl Iterator<Item = &'r Resourc
     global.chain(per_host).chain(selected).collect()
 }
 
+/// Each configuration resource as a source of its own, to be checked.
+pub fn configurations<'r>(resources: impl Iterator<Item = &'r Resource>) -> impl Iterator<Item = Source> {
+    resources.filter_map(|resource| match resource {
+        Resource::Config(config) => Some(source(SourceKind::Global, config)),
+        _ => None,
+    })
+}
+
 /// The one that counts of those for nodes with certain labels: the oldest, then the lowest name.
 fn selected<'r>(configs: &[&'r ConfigResource], labels: &Labels) -> Option<&'r ConfigResource> {
     let label = |key: &str| labels.get(key).map(|value| &**value);

@@ -64,6 +64,8 @@ pub struct Diagnostic {
     pub message: String,
     /// Why, said at the underlined spot.
     pub label: String,
+    /// What happens as long as it stays so.
+    pub effect: Option<&'static str>,
     /// What to do.
     pub help: Option<String>,
 }
@@ -122,6 +124,7 @@ impl From<&ReadError> for Diagnostic {
             excerpt: excerpt.clone(),
             message: kind.to_string(),
             label: String::new(),
+            effect: None,
             help: kind.help(),
         }
     }
@@ -140,6 +143,7 @@ impl From<&ConfigProblem> for Diagnostic {
             excerpt: None,
             message: problem.to_string(),
             label: String::new(),
+            effect: None,
             help: problem.help(),
         }
     }

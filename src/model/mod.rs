@@ -16,7 +16,7 @@ mod resource;
 mod rule;
 
 pub use catalog::Catalog;
-pub use configuration::configuration;
+pub use configuration::{configuration, configurations};
 pub use decode::{Decoded, decode};
 pub use diagnostic::{Code, Diagnostic, Severity};
 pub use endpoint::{EndpointPort, HostEndpoint, NatMapping, WorkloadEndpoint};

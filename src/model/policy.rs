@@ -121,5 +121,7 @@ pub struct Tier {
     pub name: Arc<str>,
     pub order: Order,
     pub default_action: TierDefault,
+    /// Its order could not be read: it comes first, and all its policies deny what they govern.
+    pub invalid: bool,
     pub place: Place,
 }

@@ -20,6 +20,7 @@ pub fn builtin_tiers() -> impl Iterator<Item = Tier> {
         name: name.into(),
         order: Order::new(order).unwrap_or(Order::LAST),
         default_action,
+        invalid: false,
         place: place(),
     })
 }

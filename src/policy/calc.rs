@@ -135,6 +135,10 @@ impl Calc {
             for id in &invalid {
                 self.mark_policy(id);
             }
+            let invalid = self.tiers.values().filter(|tier| tier.invalid);
+            for name in invalid.map(|tier| Arc::clone(&tier.name)).collect::<Vec<_>>() {
+                self.mark_tier(&name);
+            }
             let invalid = self.profiles.values().filter(|profile| profile.invalid);
             self.dirty.profiles.extend(invalid.map(|profile| Arc::clone(&profile.name)));
         }
@@ -324,9 +328,11 @@ impl Calc {
         self.dirty.policies.insert(id.clone());
     }
 
+    /// All policies of the tier, and the endpoints that they govern.
     fn mark_tier(&mut self, name: &Arc<str>) {
-        for id in self.policies.values().filter(|policy| policy.tier == *name).map(|policy| &policy.id) {
-            self.dirty.endpoints.extend(self.governed.unordered_matches(id).cloned());
+        let policies = self.policies.values().filter(|policy| policy.tier == *name);
+        for id in policies.map(|policy| policy.id.clone()).collect::<Vec<_>>() {
+            self.mark_policy(&id);
         }
     }
 
@@ -357,7 +363,18 @@ impl Calc {
 
     fn tiers_of(&self, id: &WorkloadId) -> Vec<EndpointTier> {
         let policies = self.governed.selectors_of(id).into_iter().filter_map(|id| self.policies.get(id));
-        in_tiers(policies.map(Arc::as_ref).filter(|policy| self.enforces(policy.invalid)), &self.tiers)
+        let enforced = policies.map(Arc::as_ref).filter(|policy| self.enforces(policy.invalid));
+        in_tiers(enforced, |name| self.tier(name))
+    }
+
+    /// The tier as the settings have it.
+    fn tier(&self, name: &Arc<str>) -> Option<&Tier> {
+        self.tiers.get(name).filter(|tier| self.enforces(tier.invalid))
+    }
+
+    /// Whether the policy denies all that it governs, whatever its rules say.
+    fn closes(&self, policy: &Policy) -> bool {
+        policy.invalid || self.tier(&policy.tier).is_some_and(|tier| tier.invalid)
     }
 
     fn enforces(&self, invalid: bool) -> bool {
@@ -367,7 +384,7 @@ impl Calc {
     fn settle_policies(&mut self) {
         for id in std::mem::take(&mut self.dirty.policies) {
             let policy = self.policies.get(&id).filter(|policy| self.is_active(policy));
-            let lowered = policy.map(|policy| lower::policy(policy));
+            let lowered = policy.map(|policy| lower::policy(policy, self.closes(policy)));
             let value = swap_users(&mut self.sets, &mut self.used_by_policies, &id, lowered);
             settle(&mut self.desired.policies, id, value);
         }

@@ -21,11 +21,12 @@ pub(super) struct Lowered<T> {
 /// What each set is defined by.
 pub(super) type Sets = BTreeMap<SetId, SetSpec>;
 
-/// `policy` by sets. One that could not be understood denies in the directions that it governs.
-pub(super) fn policy(policy: &Policy) -> Lowered<ActivePolicy> {
+/// `policy` by sets. Where it or its tier could not be understood it is `closed`: it denies in the directions that it
+/// governs.
+pub(super) fn policy(policy: &Policy, closed: bool) -> Lowered<ActivePolicy> {
     let owner = Owner::Policy(policy.id.clone());
     let mut sets = Sets::new();
-    let mut rules = |direction, rules: &[Rule], governed: bool| match (governed, policy.invalid) {
+    let mut rules = |direction, rules: &[Rule], governed: bool| match (governed, closed) {
         (false, _) => Vec::new(),
         (true, true) => vec![deny_all(&owner, direction, Some(&policy.place))],
         (true, false) => lower_rules(&owner, direction, rules, &mut sets),

@@ -2,7 +2,7 @@
 
 mod object;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Write as _;
 
 pub(super) use object::{Object, Unknown};
@@ -24,6 +24,8 @@ pub(super) struct Report<'e> {
     diagnostics: RefCell<Vec<Diagnostic>>,
     errors: Cell<usize>,
     strangers: Cell<usize>,
+    /// Looked up once: a document may have as many mistakes as words.
+    subject: OnceCell<Option<String>>,
 }
 
 /// What is wrong with a value, and what to do about it.
@@ -57,7 +59,14 @@ impl Mistake {
 
 impl<'e> Report<'e> {
     pub fn new(entry: &'e Entry, form: Form) -> Self {
-        Self { entry, form, diagnostics: RefCell::default(), errors: Cell::new(0), strangers: Cell::new(0) }
+        Self {
+            entry,
+            form,
+            diagnostics: RefCell::default(),
+            errors: Cell::new(0),
+            strangers: Cell::new(0),
+            subject: OnceCell::new(),
+        }
     }
 
     /// The whole document.
@@ -96,7 +105,8 @@ impl<'e> Report<'e> {
             self.errors.set(self.errors.get() + 1);
         }
         let Mistake { code, message, label, help } = mistake;
-        let message = match (subject(&self.entry.node), path) {
+        let subject = self.subject.get_or_init(|| subject(&self.entry.node)).as_deref();
+        let message = match (subject, path) {
             (None, "") => message,
             (None, path) => format!("{path}: {message}"),
             (Some(subject), "") => format!("{subject}: {message}"),
@@ -109,6 +119,7 @@ impl<'e> Report<'e> {
             excerpt: excerpt(self.entry, span),
             message: shortened(message),
             label: shortened(label),
+            effect: None,
             help: help.map(shortened),
         });
     }

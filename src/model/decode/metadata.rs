@@ -65,6 +65,22 @@ pub(super) fn refuse_namespace(metadata: &Object<'_>) {
     }
 }
 
+/// Says that a global policy is not for one namespace. Who wrote a manifest meant less than it says.
+pub(super) fn refuse_narrowing_namespace(metadata: &Object<'_>) {
+    let Some(field) = metadata.get("namespace") else { return };
+    let mistake = Mistake::new(
+        Code::UnknownField,
+        "a GlobalNetworkPolicy has no namespace",
+        "it applies in every namespace",
+    );
+    match metadata.report().written() {
+        Written::Manifest => {
+            field.error(mistake.help("write `kind: NetworkPolicy`, or take the namespace away"));
+        }
+        Written::Stored => field.warn(mistake),
+    }
+}
+
 /// `labels` of `object`; an unreadable one is reported and left out.
 pub(super) fn labels(object: &Object<'_>, name: &'static str) -> Labels {
     object.get(name).map(|field| read_labels(&field)).unwrap_or_default()

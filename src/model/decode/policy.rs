@@ -108,7 +108,6 @@ fn v3_scope(document: &Object<'_>, spec: &Object<'_>, kind: PolicyKind) -> Optio
     let accounts = selector::of_service_accounts(spec);
     let selector = match kind {
         PolicyKind::GlobalNetworkPolicy => {
-            metadata::refuse_namespace(&meta);
             selector::of_global_policy(own, selector::of_namespaces(spec), accounts)
         }
         PolicyKind::NetworkPolicy => {
@@ -118,6 +117,9 @@ fn v3_scope(document: &Object<'_>, spec: &Object<'_>, kind: PolicyKind) -> Optio
     };
     let selects = selects(document, spec);
     // From here on a mistake no longer makes the policy absent.
+    if kind == PolicyKind::GlobalNetworkPolicy {
+        metadata::refuse_narrowing_namespace(&meta);
+    }
     let order = order(document, spec);
     let stage = match kind {
         PolicyKind::GlobalNetworkPolicy => stage(spec),
@@ -340,8 +342,8 @@ pub(super) fn profile(document: &Object<'_>) -> Option<Profile> {
 
 /// A Tier. A wrong action denies, as an unknown tier does; an unknown field changes nothing of what the others say.
 ///
-/// One whose order can't be read has no closed place: first, what it allows would beat what others deny; last, what it
-/// denies would lose to what others allow. It is absent, as an unknown tier: last, and denying at its end.
+/// One whose order can't be read comes first, and its policies deny: at its own place or behind, what it denies could
+/// lose to what others allow; as it is, what it allows could beat what others deny.
 pub(super) fn tier(document: &Object<'_>) -> Option<Tier> {
     let report = document.report();
     let meta = metadata::v3(document);
@@ -356,13 +358,15 @@ pub(super) fn tier(document: &Object<'_>) -> Option<Tier> {
     let placed = report.all_readable() && !unread(document, &spec, "order");
     let actions = [("Deny", TierDefault::Deny), ("Pass", TierDefault::Pass)];
     let default_action = spec.read("defaultAction", scalar::choice(&actions));
+    let order = order.filter(|_| placed);
     let tier = Tier {
         name: name?,
-        order: order?,
+        order: order.unwrap_or(Order::FIRST),
         default_action: default_action.unwrap_or(TierDefault::Deny),
+        invalid: order.is_none(),
         place: document.field().place(),
     };
-    placed.then(|| built_in(&spec, tier))
+    Some(built_in(&spec, tier))
 }
 
 /// Calico's own tiers are what they are (reference §1.4).
@@ -382,5 +386,5 @@ fn built_in(spec: &Object<'_>, tier: Tier) -> Tier {
                 .help(format!("order {}, defaultAction {default_action:?}", order.value())),
         );
     }
-    Tier { order, default_action, ..tier }
+    Tier { order, default_action, invalid: false, ..tier }
 }

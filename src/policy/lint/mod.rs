@@ -143,6 +143,7 @@ fn warning(code: Code, place: &Place, message: String, label: String, help: Opti
         excerpt: None,
         message,
         label,
+        effect: None,
         help,
     }
 }

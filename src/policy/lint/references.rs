@@ -64,6 +64,7 @@ pub(super) fn host_endpoint(endpoint: &HostEndpoint) -> Diagnostic {
             endpoint.id
         ),
         label: "its addresses are members of IP sets; its own traffic is not policed".to_owned(),
+        effect: None,
         help: None,
     }
 }

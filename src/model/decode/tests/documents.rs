@@ -120,7 +120,7 @@ fn specs() {
     for (kind, spec, there) in [
         ("GlobalNetworkPolicy", "{selector: has(a), types: [Egress]}", false),
         ("NetworkPolicy", "{}", false),
-        ("Tier", "{order: 1}", false),
+        ("Tier", "{order: 1}", true),
         ("WorkloadEndpoint", "{}", false),
         ("IPPool", "{cidr: 10.0.0.0/16}", false),
         ("GlobalNetworkSet", "{nets: [10.0.0.0/8]}", true),

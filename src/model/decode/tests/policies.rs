@@ -312,8 +312,8 @@ fn tiers() {
         ("{name: a}", "{order: 5, defaultAction: Pass}", "", Some((5.0, TierDefault::Pass))),
         ("{name: a}", "{}", "", Some((1e6, TierDefault::Deny))),
         ("{name: a}", "{defaultAction: Allow}", "error invalid-value", Some((1e6, TierDefault::Deny))),
-        ("{name: a}", "{order: first}", "error invalid-value", None),
-        ("{name: a}", "{ordre: 5}", "error unknown-field", None),
+        ("{name: a}", "{order: first}", "error invalid-value", Some((f64::NEG_INFINITY, TierDefault::Deny))),
+        ("{name: a}", "{ordre: 5}", "error unknown-field", Some((f64::NEG_INFINITY, TierDefault::Deny))),
         (
             "{name: a}",
             "{order: 5, defaultActon: Pass}",
@@ -334,7 +334,10 @@ fn tiers() {
         let decoded = v3("Tier", metadata, spec);
         expect(&decoded, wanted, spec);
         let tier = match &decoded.resource {
-            Some(Resource::Tier(tier)) => Some((tier.order.value(), tier.default_action)),
+            Some(Resource::Tier(tier)) => {
+                assert_eq!(tier.invalid, tier.order == Order::FIRST, "{spec}");
+                Some((tier.order.value(), tier.default_action))
+            }
             _ => None,
         };
         assert_eq!(tier, found, "{spec}");

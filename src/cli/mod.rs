@@ -27,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// What to tell on stderr about the work itself: a level, or `module=level,…`
+    /// Log level for stderr, or `module=level,…`
     #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
     log: EnvFilter,
 }

@@ -173,8 +173,8 @@ fn duplicate(id: &ResourceId, first: &Said, other: &Said) -> Diagnostic {
         code: Code::Duplicate,
         place: other.origin.place(other.span),
         excerpt: (other.span.line > 0).then(|| other.origin.excerpt(other.span)),
-        message: format!("{id}: it is there already"),
-        label: format!("passed over: {} is believed", first.origin.place(first.span)),
+        message: format!("{id}: a second one of this name"),
+        label: format!("left out: the one in force is at {}", first.origin.place(first.span)),
         effect: None,
         help: Some("give it another name, or delete one of the two".to_owned()),
     }

@@ -323,6 +323,6 @@ fn warn_unenforceable(field: &Field<'_>, action: Option<Action>) {
         Some(Action::Allow | Action::Log) => ("the rule never matches", "never true"),
         None => return,
     };
-    let message = format!("no packet shows this: {effect}");
+    let message = format!("a packet filter can't see this: {effect}");
     field.warn(Mistake::new(Code::Unenforceable, message, label));
 }

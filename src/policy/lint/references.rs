@@ -81,7 +81,7 @@ fn missing_profiles(world: &World<'_>, found: &mut Vec<Diagnostic>) {
             found.push(missing(
                 place,
                 format!("{endpoint} names the profile `{profile}`, which is not there"),
-                "what no policy decides is denied by it",
+                "a missing profile denies what no policy decides",
                 similar,
             ));
         }
@@ -96,7 +96,7 @@ fn missing_tiers(world: &World<'_>, found: &mut Vec<Diagnostic>) {
         found.push(missing(
             &policy.place,
             format!("{} is in the tier `{}`, which is not there", policy.id, policy.tier),
-            "it is evaluated behind all known tiers, and what it selects and does not decide is denied",
+            "it is evaluated after all known tiers, and what it selects and does not decide is denied",
             nearest(&policy.tier, known.iter().copied()),
         ));
     }

@@ -36,7 +36,7 @@ fn never_matching(list: &RuleList<'_>, found: &mut Vec<Diagnostic>) {
     let mut all_taken_by = None;
     for (index, rule) in list.rules.iter().enumerate() {
         let reason = match all_taken_by {
-            Some(earlier) => Some(format!("rule {earlier} takes every packet")),
+            Some(earlier) => Some(format!("{}[{earlier}] above takes every packet", list.direction.name())),
             None => contradiction(rule),
         };
         if let Some(reason) = reason {

@@ -141,7 +141,7 @@ fn rules_behind_one_that_takes_all() {
         assert_eq!(said(&[&policy]), vec![second; usize::from(behind)], "{first}");
     }
     let label = &lint::lint(&resources(&rule("{action: Log}, {action: Deny}, {action: Allow}")))[0].label;
-    assert_eq!(label, "rule 1 takes every packet");
+    assert_eq!(label, "ingress[1] above takes every packet");
 }
 
 #[test]

@@ -127,16 +127,16 @@ fn v3_rules() {
         ("{action: Allow, source: {namespaceSelector: global()}}", ""),
         ("{action: Allow, source: {namespaceSelector: global() || has(a)}}", "error invalid-selector"),
         ("{action: Allow, source: {tag: a}}", "error unknown-field"),
-        // What no packet shows.
+        // What a packet filter can't see.
         (
             "{action: Allow, http: {methods: [GET], paths: [{exact: /a}, {prefix: /b}]}}",
-            "warning unenforceable: GlobalNetworkPolicy p: spec.ingress[0].http: no packet shows this: the rule never matches",
+            "warning unenforceable: GlobalNetworkPolicy p: spec.ingress[0].http: a packet filter can't see this: the rule never matches",
         ),
         ("{action: Deny, http: {methods: [GET]}}", "error contradiction"),
         ("{action: Allow, protocol: UDP, http: {methods: [GET]}}", "error contradiction"),
         (
             "{action: Deny, source: {services: {name: s, namespace: n}}}",
-            "warning unenforceable: GlobalNetworkPolicy p: spec.ingress[0].source: no packet shows this: the rule denies by its other criteria",
+            "warning unenforceable: GlobalNetworkPolicy p: spec.ingress[0].source: a packet filter can't see this: the rule denies by its other criteria",
         ),
         ("{action: Allow, source: {services: {name: s}}}", "error missing-field"),
         (

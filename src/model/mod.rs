@@ -23,7 +23,7 @@ pub use endpoint::{EndpointPort, HostEndpoint, NatMapping, WorkloadEndpoint};
 pub use hosts::node_names;
 pub use id::{HostEndpointId, NetworkSetId, PolicyId, PolicyKind, ResourceId, WorkloadId};
 pub use network::{BlockAffinity, EncapMode, IpPool, IpamBlock, NetworkSet, Node};
-pub use policy::{Order, Policy, Profile, Stage, Tier, TierDefault, Types};
+pub use policy::{BUILT_IN_TIERS, Order, Policy, Profile, Stage, Tier, TierDefault, Types};
 pub use resource::{ConfigEntry, ConfigResource, Resource, Update};
 pub use rule::{
     Action, EntityMatch, IcmpMatch, IpVersion, PortRange, Protocol, Rule, Services, Unenforceable,

@@ -115,6 +115,13 @@ pub enum TierDefault {
     Pass,
 }
 
+/// The tiers that every cluster has, and nobody can change or delete: name, order, default action (reference §1.4).
+pub const BUILT_IN_TIERS: [(&str, f64, TierDefault); 3] = [
+    ("kube-admin", 1_000.0, TierDefault::Pass),
+    ("default", 1_000_000.0, TierDefault::Deny),
+    ("kube-baseline", 10_000_000.0, TierDefault::Pass),
+];
+
 /// A group of policies that is evaluated as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tier {

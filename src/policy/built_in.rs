@@ -3,20 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::datastore::Place;
-use crate::model::{Action, EntityMatch, Order, Profile, Rule, Tier, TierDefault};
+use crate::model::{Action, BUILT_IN_TIERS, EntityMatch, Order, Profile, Rule, Tier};
 
 /// The profile that lets everything through is never stored, and always there (reference §1.5).
 pub(super) const DEFAULT_ALLOW: &str = "projectcalico-default-allow";
 
-/// The tiers that every cluster has and nobody can delete (reference §1.4).
+/// [`BUILT_IN_TIERS`] as they are where nobody wrote them.
 pub fn builtin_tiers() -> impl Iterator<Item = Tier> {
-    [
-        ("kube-admin", 1_000.0, TierDefault::Pass),
-        ("default", 1_000_000.0, TierDefault::Deny),
-        ("kube-baseline", 10_000_000.0, TierDefault::Pass),
-    ]
-    .into_iter()
-    .map(|(name, order, default_action)| Tier {
+    BUILT_IN_TIERS.into_iter().map(|(name, order, default_action)| Tier {
         name: name.into(),
         order: Order::new(order).unwrap_or(Order::LAST),
         default_action,

@@ -9,7 +9,9 @@ use super::{metadata, scalar, selector};
 use crate::datastore::Written;
 use crate::labels::Selector;
 use crate::model::diagnostic::Code;
-use crate::model::{Labels, Order, Policy, PolicyId, PolicyKind, Profile, Stage, Tier, TierDefault, Types};
+use crate::model::{
+    BUILT_IN_TIERS, Labels, Order, Policy, PolicyId, PolicyKind, Profile, Stage, Tier, TierDefault, Types,
+};
 
 const GLOBAL: &[&str] = &[
     "tier",
@@ -371,12 +373,8 @@ pub(super) fn tier(document: &Object<'_>) -> Option<Tier> {
 
 /// Calico's own tiers are what they are (reference §1.4).
 fn built_in(spec: &Object<'_>, tier: Tier) -> Tier {
-    let (order, default_action) = match &*tier.name {
-        "default" => (TIER_ORDER, TierDefault::Deny),
-        "kube-admin" => (1_000.0, TierDefault::Pass),
-        "kube-baseline" => (10_000_000.0, TierDefault::Pass),
-        _ => return tier,
-    };
+    let fixed = BUILT_IN_TIERS.into_iter().find(|(name, _, _)| *name == &*tier.name);
+    let Some((_, order, default_action)) = fixed else { return tier };
     let Some(order) = Order::new(order) else { return tier };
     let changed = (spec.get("order").is_some() && tier.order != order)
         || (spec.get("defaultAction").is_some() && tier.default_action != default_action);

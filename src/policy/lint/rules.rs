@@ -1,16 +1,27 @@
 //! Rules that can never match, and lists of rules that do less than they seem to.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
 use super::{RuleList, World, sides, warning};
+use crate::config::nearest;
 use crate::model::{Action, Code, Diagnostic, EntityMatch, IpVersion, PortRange, Rule, TierDefault};
 use crate::policy::Owner;
 
 pub(super) fn lint(world: &World<'_>, found: &mut Vec<Diagnostic>) {
+    let ports = declared_ports(world);
     for list in world.rule_lists() {
         log_only(&list, found);
-        never_matching(&list, found);
+        never_matching(&list, ports.as_ref(), found);
     }
+}
+
+/// The names of ports that endpoints have; None where no endpoint is known.
+fn declared_ports<'r>(world: &World<'r>) -> Option<BTreeSet<&'r str>> {
+    let of_workloads = world.workloads.iter().map(|endpoint| &endpoint.ports);
+    let endpoints: Vec<_> = of_workloads.chain(world.hosts.iter().map(|endpoint| &endpoint.ports)).collect();
+    (!endpoints.is_empty()).then(|| endpoints.into_iter().flatten().map(|port| &*port.name).collect())
 }
 
 /// A policy that only logs still takes the packets of its tier: behind it, they are dropped.
@@ -32,25 +43,42 @@ fn log_only(list: &RuleList<'_>, found: &mut Vec<Diagnostic>) {
     ));
 }
 
-fn never_matching(list: &RuleList<'_>, found: &mut Vec<Diagnostic>) {
+fn never_matching(list: &RuleList<'_>, ports: Option<&BTreeSet<&str>>, found: &mut Vec<Diagnostic>) {
     let mut all_taken_by = None;
     for (index, rule) in list.rules.iter().enumerate() {
         let reason = match all_taken_by {
-            Some(earlier) => Some(format!("{}[{earlier}] above takes every packet", list.direction.name())),
-            None => contradiction(rule),
+            Some(earlier) => {
+                Some((format!("{}[{earlier}] above takes every packet", list.direction.name()), None))
+            }
+            None => contradiction(rule)
+                .map(|reason| (reason, None))
+                .or_else(|| ports.and_then(|ports| undeclared_port(rule, ports))),
         };
-        if let Some(reason) = reason {
+        if let Some((reason, help)) = reason {
             found.push(warning(
                 Code::NeverMatches,
                 &rule.place,
                 format!("{}: {}[{index}] can never match", list.owner, list.direction.name()),
                 reason,
-                None,
+                help,
             ));
         } else if all_taken_by.is_none() && rule.action != Action::Log && asks_nothing(rule) {
             all_taken_by = Some(index);
         }
     }
+}
+
+/// A name that no endpoint gives to a port stands for none: why the rule can't match, and what was perhaps meant.
+fn undeclared_port(rule: &Rule, declared: &BTreeSet<&str>) -> Option<(String, Option<String>)> {
+    sides(rule).into_iter().find_map(|(side, entity)| {
+        let name = entity.named_ports.first()?;
+        let other_ports = !entity.ports.is_empty();
+        if other_ports || entity.named_ports.iter().any(|name| declared.contains(&**name)) {
+            return None;
+        }
+        let help = nearest(name, declared.iter().copied()).map(|known| format!("did you mean `{known}`?"));
+        Some((format!("{side}: no endpoint has a port called `{name}`"), help))
+    })
 }
 
 /// Why no packet fulfils all that the rule asks.

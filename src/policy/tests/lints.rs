@@ -124,6 +124,22 @@ fn rules_that_never_match() {
 }
 
 #[test]
+fn ports_that_nobody_declares() {
+    let never = "never-matches: GlobalNetworkPolicy p: ingress[0] can never match";
+    let endpoint = local("a", "", "ipNetworks: [10.0.0.1], ports: [{name: http, protocol: TCP, port: 80}]");
+    for (ports, matches) in
+        [("[http]", true), ("[htpp]", false), ("[htpp, http]", true), ("[htpp, 80]", true)]
+    {
+        let policy = rule(&format!("{{action: Allow, protocol: TCP, destination: {{ports: {ports}}}}}"));
+        assert_eq!(said(&[&policy, &endpoint]), vec![never; usize::from(!matches)], "{ports}");
+        assert_eq!(said(&[&policy]), NONE, "{ports}: no endpoint is known");
+    }
+    let policy = rule("{action: Deny, protocol: TCP, destination: {ports: [htpp]}}");
+    let found = lint::lint(&resources(&[policy, endpoint].concat()));
+    assert_eq!(found[0].help.as_deref(), Some("did you mean `http`?"));
+}
+
+#[test]
 fn rules_behind_one_that_takes_all() {
     let second = "never-matches: GlobalNetworkPolicy p: ingress[1] can never match";
     for (first, behind) in [

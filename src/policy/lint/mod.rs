@@ -11,8 +11,8 @@ use super::built_in::builtin_tiers;
 use super::host_policy::{Direction, HostPolicy, Owner};
 use crate::datastore::Place;
 use crate::model::{
-    Code, Diagnostic, EntityMatch, HostEndpoint, NetworkSet, Policy, Profile, Resource, Rule, Severity, Tier,
-    TierDefault, Types, WorkloadEndpoint,
+    Code, Diagnostic, EntityMatch, HostEndpoint, IpPool, NetworkSet, Policy, Profile, Resource, Rule,
+    Severity, Tier, TierDefault, Types, WorkloadEndpoint,
 };
 
 /// All lints over `resources`, in no particular order.
@@ -33,7 +33,7 @@ pub fn on_host<'r>(
     enforced: &HostPolicy,
     prefixes: &[String],
 ) -> Vec<Diagnostic> {
-    let World { policies: _, profiles: _, tiers: _, workloads, hosts, network_sets: _ } =
+    let World { policies: _, profiles: _, tiers: _, workloads, hosts, network_sets: _, pools: _ } =
         World::of(resources);
     let workloads = workloads.into_iter().filter(|endpoint| &*endpoint.id.node == host);
     let hosts = hosts.into_iter().filter(|endpoint| &*endpoint.id.node == host);
@@ -52,6 +52,7 @@ struct World<'r> {
     workloads: Vec<&'r WorkloadEndpoint>,
     hosts: Vec<&'r HostEndpoint>,
     network_sets: Vec<&'r NetworkSet>,
+    pools: Vec<&'r IpPool>,
 }
 
 /// The rules of one owner in one direction.
@@ -75,8 +76,8 @@ impl<'r> World<'r> {
                 Resource::WorkloadEndpoint(endpoint) => world.workloads.push(endpoint),
                 Resource::HostEndpoint(endpoint) => world.hosts.push(endpoint),
                 Resource::NetworkSet(set) => world.network_sets.push(set),
-                Resource::IpPool(_)
-                | Resource::Node(_)
+                Resource::IpPool(pool) => world.pools.push(pool),
+                Resource::Node(_)
                 | Resource::Config(_)
                 | Resource::ClusterInformation(_)
                 | Resource::BlockAffinity(_)

@@ -14,6 +14,7 @@ pub(super) fn lint(world: &World<'_>, found: &mut Vec<Diagnostic>) {
     missing_profiles(world, found);
     missing_tiers(world, found);
     shared_interfaces(world, found);
+    shared_pools(world, found);
     found.extend(world.hosts.iter().map(|endpoint| host_endpoint(endpoint)));
 }
 
@@ -116,6 +117,25 @@ fn shared_interfaces(world: &World<'_>, found: &mut Vec<Diagnostic>) {
         let owner = *owners.entry((&endpoint.id.node, &endpoint.interface)).or_insert(endpoint);
         if owner.id != endpoint.id {
             found.push(shadowed(endpoint, &owner.id));
+        }
+    }
+}
+
+/// Of several pools with one CIDR only one counts (reference §3.6).
+fn shared_pools(world: &World<'_>, found: &mut Vec<Diagnostic>) {
+    let mut owners = BTreeMap::new();
+    let mut pools: Vec<_> = world.pools.iter().collect();
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    for pool in pools {
+        let owner = *owners.entry(pool.cidr).or_insert(pool);
+        if owner.name != pool.name {
+            found.push(warning(
+                Code::Duplicate,
+                &pool.place,
+                format!("IPPool {} has the CIDR of {}", pool.name, owner.name),
+                format!("{} belongs to the lower name; this one's settings do nothing", pool.cidr),
+                None,
+            ));
         }
     }
 }

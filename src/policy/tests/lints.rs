@@ -124,6 +124,14 @@ fn rules_that_never_match() {
 }
 
 #[test]
+fn pools_of_one_cidr() {
+    let pool = |name: &str, cidr: &str| v3("IPPool", &format!("name: {name}"), &format!("cidr: {cidr}"));
+    let (a, b, c) = (pool("a", "10.0.0.0/16"), pool("b", "10.0.0.0/16"), pool("c", "10.1.0.0/16"));
+    assert_eq!(said(&[&b, &a, &c]), ["duplicate: IPPool b has the CIDR of a"]);
+    assert_eq!(said(&[&a, &c]), NONE);
+}
+
+#[test]
 fn ports_that_nobody_declares() {
     let never = "never-matches: GlobalNetworkPolicy p: ingress[0] can never match";
     let endpoint = local("a", "", "ipNetworks: [10.0.0.1], ports: [{name: http, protocol: TCP, port: 80}]");

@@ -88,7 +88,7 @@ use std::sync::Arc;
 
 use config::{Config, ConfigProblem, InvalidObjects, Resolved, Source};
 use datastore::Event;
-use model::{Catalog, Diagnostic, IpVersion};
+use model::{Catalog, Diagnostic, Effect, IpVersion};
 use policy::{Calc, Settings, lint};
 use rules::CompileError;
 use sync::Desired;
@@ -143,6 +143,11 @@ impl Pipeline {
         let mut diagnostics = lint::on_host(&self.host, self.catalog.resources(), enforced, prefixes);
         self.catalog.illustrate(&mut diagnostics);
         diagnostics.extend(self.catalog.diagnostics());
+        if self.config.invalid_objects == InvalidObjects::Ignore {
+            for diagnostic in &mut diagnostics {
+                diagnostic.effect = diagnostic.effect.map(Effect::ignored);
+            }
+        }
         diagnostics.extend(self.problems.iter().map(Diagnostic::from));
         diagnostics.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         diagnostics

@@ -6,7 +6,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use serde::Serialize;
 
 use crate::datastore::Place;
-use crate::model::{Diagnostic, Severity};
+use crate::model::{Diagnostic, Effect, Severity};
 
 /// Colours where a person looks at the stream, plain text elsewhere.
 pub(super) fn for_stderr(diagnostics: &[Diagnostic]) -> String {
@@ -40,7 +40,7 @@ fn one(diagnostic: &Diagnostic, renderer: &Renderer) -> String {
         }
     };
     if let Some(effect) = effect {
-        group = group.element(Level::NOTE.message(*effect));
+        group = group.element(Level::NOTE.message(effect.text()));
     }
     if let Some(help) = help {
         group = group.element(Level::HELP.message(help.as_str()));
@@ -92,7 +92,7 @@ pub(super) fn json(diagnostics: &[Diagnostic]) -> String {
             column: place.column,
             message,
             reason: label,
-            effect: *effect,
+            effect: effect.map(Effect::text),
             help: help.as_deref(),
         })
         .collect();

@@ -52,6 +52,16 @@ pub enum Code {
     Uncompilable,
 }
 
+/// What an object with an error does until it is corrected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    LeftOut,
+    PolicyDenies,
+    ProfileDenies,
+    TierDenies,
+    WithoutUnreadable,
+}
+
 /// One thing that is wrong: what, where, why, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -65,7 +75,7 @@ pub struct Diagnostic {
     /// Why, said at the underlined spot.
     pub label: String,
     /// What happens as long as it stays so.
-    pub effect: Option<&'static str>,
+    pub effect: Option<Effect>,
     /// What to do.
     pub help: Option<String>,
 }
@@ -93,6 +103,29 @@ impl Code {
             Self::NotImplemented => "not-implemented",
             Self::InvalidConfig => "invalid-config",
             Self::Uncompilable => "uncompilable",
+        }
+    }
+}
+
+impl Effect {
+    /// The same with `InvalidObjects=Ignore`. A profile that is absent denies as well.
+    pub fn ignored(self) -> Self {
+        match self {
+            Self::PolicyDenies | Self::TierDenies => Self::LeftOut,
+            Self::LeftOut | Self::ProfileDenies | Self::WithoutUnreadable => self,
+        }
+    }
+
+    /// As it is printed.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::LeftOut => "until this is corrected it is left out, as if it were not there",
+            Self::PolicyDenies => "until this is corrected the policy denies all that it governs",
+            Self::ProfileDenies => "until this is corrected the profile denies all that comes to it",
+            Self::TierDenies => {
+                "until this is corrected the tier comes first, and its policies deny all that they govern"
+            }
+            Self::WithoutUnreadable => "until this is corrected it is taken without what can't be read",
         }
     }
 }

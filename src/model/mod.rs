@@ -18,7 +18,7 @@ mod rule;
 pub use catalog::Catalog;
 pub use configuration::{configuration, configurations};
 pub use decode::{Decoded, decode};
-pub use diagnostic::{Code, Diagnostic, Severity};
+pub use diagnostic::{Code, Diagnostic, Effect, Severity};
 pub use endpoint::{EndpointPort, HostEndpoint, NatMapping, WorkloadEndpoint};
 pub use hosts::node_names;
 pub use id::{HostEndpointId, NetworkSetId, PolicyId, PolicyKind, ResourceId, WorkloadId};

@@ -28,7 +28,7 @@ use fields::{Form, Mistake, Object, Report, Unknown};
 use kind::{Kind, Stranger};
 
 use super::diagnostic::Code;
-use super::{Diagnostic, Resource, Severity};
+use super::{Diagnostic, Effect, Resource, Severity};
 use crate::datastore::{Entry, Value};
 
 /// What an entry says, and what is wrong with it.
@@ -52,25 +52,19 @@ pub fn decode(entry: &Entry) -> Decoded {
     let mut diagnostics = report.into_diagnostics();
     let effect = effect(resource.as_ref());
     for error in diagnostics.iter_mut().filter(|diagnostic| diagnostic.severity == Severity::Error) {
-        error.effect = effect;
+        error.effect = Some(effect);
     }
     Decoded { resource, diagnostics }
 }
 
 /// What errors in an entry make of it.
-fn effect(resource: Option<&Resource>) -> Option<&'static str> {
+fn effect(resource: Option<&Resource>) -> Effect {
     match resource {
-        None => Some("until this is corrected it is left out, as if it were not there"),
-        Some(Resource::Policy(policy)) if policy.invalid => {
-            Some("until this is corrected the policy denies all that it governs")
-        }
-        Some(Resource::Profile(profile)) if profile.invalid => {
-            Some("until this is corrected the profile denies all that comes to it")
-        }
-        Some(Resource::Tier(tier)) if tier.invalid => {
-            Some("until this is corrected the tier comes first, and its policies deny all that they govern")
-        }
-        Some(_) => Some("until this is corrected it is taken without what can't be read"),
+        None => Effect::LeftOut,
+        Some(Resource::Policy(policy)) if policy.invalid => Effect::PolicyDenies,
+        Some(Resource::Profile(profile)) if profile.invalid => Effect::ProfileDenies,
+        Some(Resource::Tier(tier)) if tier.invalid => Effect::TierDenies,
+        Some(_) => Effect::WithoutUnreadable,
     }
 }
 

@@ -83,6 +83,7 @@ pub mod model;
 pub mod policy;
 pub mod rules;
 pub mod sync;
+pub mod verdict;
 
 use std::sync::Arc;
 

@@ -223,6 +223,15 @@ impl TransportProtocol {
         }
     }
 
+    /// The IANA number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
     /// As members of sets have it.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,7 +1,11 @@
 //! Why a packet is let through or not: two interpreters, one of the policy and one of the chains, and what stands on them.
 
+pub mod boundary;
+pub mod check;
 pub mod compiled;
+pub mod judge;
 pub mod machine;
 pub mod packet;
 pub mod program;
 pub mod ranges;
+pub mod rule_match;

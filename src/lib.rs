@@ -129,7 +129,7 @@ impl Pipeline {
     pub fn desired(&mut self) -> Result<Desired, CompileError> {
         self.configure();
         let config = &self.config;
-        let policy = self.calc.desired(settings(config));
+        let policy = self.calc.desired(Settings::from(config));
         let versions =
             [IpVersion::V4, IpVersion::V6].into_iter().take(if config.ipv6_support { 2 } else { 1 });
         let rulesets = versions
@@ -171,13 +171,5 @@ impl Pipeline {
             Config::resolve(&[self.sources.as_slice(), &stored].concat());
         self.config = config;
         self.problems = problems;
-    }
-}
-
-/// The parameters that decide what is active.
-fn settings(config: &Config) -> Settings {
-    Settings {
-        ignore_invalid: config.invalid_objects == InvalidObjects::Ignore,
-        source_spoofing: config.workload_source_spoofing,
     }
 }

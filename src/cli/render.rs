@@ -108,7 +108,12 @@ fn verify(host: &str, pipeline: &Pipeline, desired: &Desired) -> Option<Diagnost
         }
         Some(disagreement) => {
             let message = format!("the chains don't do what the policy says: {disagreement}");
-            Some(about_host(host, Code::Unfaithful, message, "this is a fault of felix-rs, not of the policy"))
+            Some(about_host(
+                host,
+                Code::Unfaithful,
+                message,
+                "this is a fault of felix-rs, not of the policy",
+            ))
         }
     }
 }

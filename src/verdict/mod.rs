@@ -2,10 +2,15 @@
 
 pub mod boundary;
 pub mod check;
+pub mod cluster;
 pub mod compiled;
+pub mod explain;
 pub mod judge;
 pub mod machine;
+mod near_miss;
 pub mod packet;
 pub mod program;
 pub mod ranges;
 pub mod rule_match;
+pub mod walk;
+mod wording;

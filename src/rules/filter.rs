@@ -142,10 +142,11 @@ fn forward(family: &Family<'_>) -> Chain {
         Rule::always(Target::clear_mark(family.marks.all() & !accept), why),
         Rule::when([Match::unmarked(accept)], Target::jump("cali-from-hep-forward"), why),
     ];
-    for interface in family.workload_interfaces() {
-        rules.push(Rule::when([Match::from(interface.clone())], Target::jump("cali-from-wl-dispatch"), why));
-        rules.push(Rule::when([Match::to(interface)], Target::jump("cali-to-wl-dispatch"), why));
-    }
+    // All senders before all receivers: a receiver lets an established packet through at once, whoever has sent it.
+    let (from, to) =
+        (family.workload_interfaces().map(Match::from), family.workload_interfaces().map(Match::to));
+    rules.extend(from.map(|from| Rule::when([from], Target::jump("cali-from-wl-dispatch"), why)));
+    rules.extend(to.map(|to| Rule::when([to], Target::jump("cali-to-wl-dispatch"), why)));
     rules.push(Rule::always(Target::jump("cali-to-hep-forward"), why));
     rules.push(Rule::always(Target::jump("cali-cidr-block"), why));
     Chain::fixed("cali-FORWARD", rules)

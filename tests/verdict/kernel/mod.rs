@@ -148,6 +148,7 @@ impl Asked {
         let script = Script { interfaces, listen: listeners(packets), steps: Vec::new() };
         let mut asked = Self { script, frames: Vec::new() };
         asked.run(&["ip", "-batch", "-"], &world.batch());
+        asked.script.steps.push(Step::Await { own: world.own_v6() });
         let established = |packet: &&Packet| packet.state == ConnState::Established;
         if packets.iter().any(|packet| established(&packet)) {
             asked.open_connections(job)?;

@@ -1,5 +1,7 @@
 //! A job, step by step: what the worker does with each is a few system calls.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use serde::{Deserialize, Serialize};
 
 /// What the worker is given.
@@ -30,6 +32,10 @@ pub enum Step {
         command: Vec<String>,
         stdin: String,
     },
+    /// These have become addresses of the host.
+    Await {
+        own: Vec<Ipv6Addr>,
+    },
     /// The packet arrives at an interface: its index.
     Arrive {
         at: usize,
@@ -37,7 +43,7 @@ pub enum Step {
     },
     /// The host sends the packet.
     Leave {
-        to: std::net::IpAddr,
+        to: IpAddr,
         bytes: Vec<u8>,
     },
     /// Connection tracking forgets all.

@@ -1,8 +1,10 @@
 //! The worker's side: carries out one script in a namespace made for it.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::net::Ipv6Addr;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use super::script::{Answer, Place, Script, Sighting, Step};
@@ -47,6 +49,7 @@ fn carry_out(script: &Script) -> Answer {
         match step {
             Step::Set { name, value } => set(name, value)?,
             Step::Run { command, stdin } => run(command, stdin)?,
+            Step::Await { own } => wait_for(own)?,
             Step::Arrive { at, bytes } => {
                 let tun = watch.tuns.get(*at).ok_or("no such interface")?;
                 tun.arrive(bytes).map_err(|e| failed("a packet arriving", e))?;
@@ -64,6 +67,9 @@ fn carry_out(script: &Script) -> Answer {
 }
 
 const LINGER: Duration = Duration::from_millis(2);
+
+/// How long the kernel may take for what is a matter of moments.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The host forwards; nothing but the rules decides what it takes; it says as little as can be of its own accord.
 const QUIET: [(&str, &str); 18] = [
@@ -90,6 +96,29 @@ const QUIET: [(&str, &str); 18] = [
 
 fn set(name: &str, value: &str) -> Result<(), String> {
     fs::write(format!("/proc/sys/net/{name}"), value).map_err(|e| format!("sysctl {name} = {value}: {e}"))
+}
+
+/// The kernel gives a namespace IPv6 addresses in its own time, even where it needs not ask whether another has them
+/// (`addrconf_dad_work`). The route to an address is the last that it makes.
+fn wait_for(own: &[Ipv6Addr]) -> Result<(), String> {
+    const LOCAL: u32 = 0x8000_0000;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let routes =
+            fs::read_to_string("/proc/net/ipv6_route").map_err(|e| format!("/proc/net/ipv6_route: {e}"))?;
+        let local = routes.lines().filter_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let flags = u32::from_str_radix(fields.get(8)?, 16).ok()?;
+            let destination = u128::from_str_radix(fields.first()?, 16).ok()?;
+            (flags & LOCAL != 0).then(|| Ipv6Addr::from(destination))
+        });
+        let local: BTreeSet<_> = local.collect();
+        let Some(missing) = own.iter().find(|address| !local.contains(address)) else { return Ok(()) };
+        if Instant::now() > deadline {
+            return Err(format!("{missing} has not become an address of the host"));
+        }
+        thread::sleep(LINGER / 8);
+    }
 }
 
 fn run(command: &[String], stdin: &str) -> Result<(), String> {

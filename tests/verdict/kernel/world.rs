@@ -1,7 +1,7 @@
 //! The host whose kernel is asked: its interfaces, addresses and routes.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use felix_rs::verdict::packet::Way;
@@ -37,8 +37,7 @@ pub enum Route<'w> {
 
 impl World {
     pub fn route(&self, to: IpAddr) -> Route<'_> {
-        let own = self.interfaces.iter().flat_map(|interface| &interface.addresses);
-        if self.addresses.iter().chain(own).any(|address| *address == to) {
+        if self.own().any(|address| address == to) {
             return Route::Host;
         }
         let routes = self.interfaces.iter().flat_map(|interface| {
@@ -69,6 +68,21 @@ impl World {
 
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.interfaces.iter().position(|interface| *interface.name == *name)
+    }
+
+    /// All addresses that are the host's.
+    fn own(&self) -> impl Iterator<Item = IpAddr> {
+        let on_interfaces = self.interfaces.iter().flat_map(|interface| &interface.addresses);
+        self.addresses.iter().chain(on_interfaces).copied()
+    }
+
+    /// Those of IPv6.
+    pub fn own_v6(&self) -> Vec<Ipv6Addr> {
+        let v6 = |address| match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        };
+        self.own().filter_map(v6).collect()
     }
 
     /// What `ip -batch` makes it from, once the interfaces exist.

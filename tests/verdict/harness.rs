@@ -12,8 +12,9 @@ use crate::kernel::{Backend, Interface, Job, Seen, World, first_state, send, sen
 
 pub fn trials() -> Vec<Trial> {
     type Check<A> = fn(A) -> Result<(), Failed>;
-    const EACH: [(&str, Check<Backend>); 9] = [
+    const EACH: [(&str, Check<Backend>); 10] = [
         ("without_rules_packets_go_their_way", without_rules),
+        ("from_and_to_any_single_host", odd_ends),
         ("a_rule_drops_what_it_matches", each_rule_drops_its_packet),
         ("packets_have_the_states_they_say", states),
         ("rpfilter_agrees_with_the_routes", rpfilter),
@@ -159,6 +160,54 @@ fn new_of_each_kind() -> Vec<Packet> {
 
 fn without_rules(backend: Backend) -> Result<(), Failed> {
     expect(&job(backend, Vec::new(), new_of_each_kind()), untouched)
+}
+
+/// No address that is sendable is treated apart, nor is one that meets itself, or the host's own come in from outside.
+fn odd_ends(backend: Backend) -> Result<(), Failed> {
+    const V4: &[&str] = &[
+        "0.1.2.3",
+        "1.0.0.0",
+        "10.65.0.1",
+        "10.65.0.255",
+        "10.96.0.1",
+        "100.64.0.1",
+        "169.254.1.1",
+        "192.0.2.1",
+        "223.255.255.255",
+        "240.0.0.1",
+        "255.255.255.254",
+    ];
+    const V6: &[&str] = &[
+        "::2",
+        "::a00:1",
+        "64:ff9b::1",
+        "100::1",
+        "2002::1",
+        "2001:db8::1",
+        "2001:db8::",
+        "4000::1",
+        "fd00:65::1",
+        "fd00:96::1",
+        "fec0::1",
+        "fe00::1",
+    ];
+    let mut packets = Vec::new();
+    for ends in [V4, V6] {
+        for source in ends {
+            for destination in ends {
+                for input in [Some("cali1"), Some("eth0")] {
+                    packets.push(packet(input, source, destination, tcp(1, 2)));
+                }
+                if world().way(None, ip(destination)).is_some() {
+                    packets.push(packet(None, source, destination, tcp(1, 2)));
+                }
+            }
+        }
+    }
+    if let Some(packet) = packets.iter().find(|packet| !sendable(packet)) {
+        return Err(format!("{packet}: not sendable").into());
+    }
+    expect(&job(backend, Vec::new(), packets), untouched)
 }
 
 /// For each kind a rule; the packets of that kind alone are lost.

@@ -1,30 +1,55 @@
 //! Policy, chains and kernel decide alike, for every packet: two interpreters against each other and against the kernel,
 //! and deliberate faults that must be found.
+//!
+//! Needs root. `FELIX_RS_SKIP_KERNEL=1` leaves out what asks a kernel and counts it as ignored; `FELIX_RS_SEED` chooses
+//! other policies and packets.
 
 mod agree;
 mod generate;
+mod harness;
+mod in_kernel;
+mod kernel;
 mod packets;
 mod random;
 mod shrink;
 mod world;
 
+use std::env;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use kernel::Backend;
 use libtest_mimic::{Arguments, Trial};
 
 /// Pairs of a policy set and a packet.
 const PAIRS: usize = 1_000_000;
+/// Policy sets that are loaded into kernels, and packets sent through each.
+const SETS_IN_KERNEL: u64 = 520;
+const PACKETS_A_SET: usize = 48;
 
-fn main() {
+fn main() -> ExitCode {
+    if kernel::is_worker() {
+        return kernel::work();
+    }
     let arguments = Arguments::from_args();
+    let skip = env::var_os("FELIX_RS_SKIP_KERNEL").is_some_and(|value| value == "1");
     let seed = seed();
-    let trials = vec![Trial::test("policy-equals-chains", move || agree::policy_equals_chains(seed, PAIRS))];
-    libtest_mimic::run(&arguments, trials).exit();
+    let in_kernel = Backend::ALL.map(|backend| {
+        Trial::test(format!("chains-equal-kernel/{}", backend.name()), move || {
+            in_kernel::chains_equal_kernel(backend, seed, SETS_IN_KERNEL, PACKETS_A_SET)
+        })
+    });
+    let asking_a_kernel = harness::trials().into_iter().chain(in_kernel);
+    let mut trials: Vec<Trial> = asking_a_kernel.map(|trial| trial.with_ignored_flag(skip)).collect();
+    trials.push(Trial::test("policy-equals-chains", move || agree::policy_equals_chains(seed, PAIRS)));
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// Another one each day, or `FELIX_RS_SEED`.
 fn seed() -> u64 {
-    let asked = std::env::var("FELIX_RS_SEED").ok().and_then(|seed| seed.parse().ok());
+    let asked = env::var("FELIX_RS_SEED").ok().and_then(|seed| seed.parse().ok());
     asked.unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         now.map_or(0, |now| now.as_secs() / 86_400 * 1_000_000_007)
     })
 }

@@ -1,12 +1,8 @@
 //! A datastore as one host sees it: what it must enforce, and the chains that are to do it.
 
-use std::sync::Arc;
-
 use felix_rs::Pipeline;
 use felix_rs::datastore::yaml;
-use felix_rs::model::IpVersion;
 use felix_rs::rules::CompileError;
-use felix_rs::rules::ruleset::Ruleset;
 use felix_rs::sync::Desired;
 use felix_rs::verdict::judge::Judge;
 use serde_json::Value;
@@ -43,9 +39,5 @@ impl World {
 
     pub fn judge(&self) -> Judge<'_> {
         Judge::new(self.policy(), self.config())
-    }
-
-    pub fn ruleset(&self, version: IpVersion) -> Option<&Arc<Ruleset>> {
-        self.desired.rulesets.iter().find(|ruleset| ruleset.version == version)
     }
 }

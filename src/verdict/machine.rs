@@ -242,7 +242,7 @@ impl<'p> Machine<'p> {
         record: Record,
         open: &mut Vec<Run>,
     ) -> Option<Verdict> {
-        let Some((number, index)) = run.at else { return None };
+        let (number, index) = run.at?;
         let chain = self.program.chain(number)?;
         let Some(rule) = chain.rules.get(index) else {
             return self.leave(run, base);

@@ -5,3 +5,4 @@ pub mod machine;
 pub mod packet;
 pub mod program;
 pub mod ranges;
+pub mod saved;

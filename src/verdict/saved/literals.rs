@@ -8,8 +8,17 @@ use crate::model::{IpVersion, PortRange};
 use crate::verdict::packet::protocol_number;
 use crate::verdict::program::States;
 
-/// What `iptables` calls a protocol otherwise than people do: in `/etc/protocols`, `ipip` is not IP in IP.
-const PROTOCOLS: [(&str, u8); 4] = [("ipip", 94), ("ipv4", 4), ("ipv6-mh", 135), ("mh", 135)];
+/// The names that `iptables-save` takes from `/etc/protocols`, beyond those that people use. There, `ipip` is not IP in IP.
+#[rustfmt::skip]
+const PROTOCOLS: [(&str, u8); 43] = [
+    ("ggp", 3), ("ipv4", 4), ("st", 5), ("egp", 8), ("igp", 9), ("pup", 12), ("hmp", 20), ("xns-idp", 22),
+    ("rdp", 27), ("iso-tp4", 29), ("xtp", 36), ("ddp", 37), ("idpr-cmtp", 38), ("ipv6", 41),
+    ("ipv6-route", 43), ("ipv6-frag", 44), ("idrp", 45), ("rsvp", 46), ("skip", 57), ("ipv6-nonxt", 59),
+    ("ipv6-opts", 60), ("rspf", 73), ("vmtp", 81), ("eigrp", 88), ("ax.25", 93), ("ipip", 94),
+    ("etherip", 97), ("encap", 98), ("pim", 103), ("ipcomp", 108), ("l2tp", 115), ("isis", 124),
+    ("fc", 133), ("ipv6-mh", 135), ("mh", 135), ("mobility-header", 135), ("mpls-in-ip", 137),
+    ("manet", 138), ("hip", 139), ("shim6", 140), ("wesp", 141), ("rohc", 142), ("ethernet", 143),
+];
 
 pub(super) fn protocol(text: &str) -> Option<u8> {
     let ours = PROTOCOLS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));

@@ -113,11 +113,14 @@ impl Draft {
         }
         let with_value = ["family", "hashsize", "maxelem", "bucketsize", "initval", "timeout"];
         let alone = ["counters", "comment", "skbinfo", "forceadd", "-exist", "-!"];
-        match (set_type, unknown_option(options, &with_value, &alone)) {
-            ("hash:ip" | "hash:net", None) => Self::Addresses(Vec::new()),
-            ("hash:ip,port", None) => Self::AddressPorts(Vec::new()),
-            (_, None) => Self::Unknown(format!("the set {name} is of the type {set_type}")),
-            (_, Some(option)) => Self::Unknown(format!("the set {name} has the option {option}")),
+        let draft = match set_type {
+            "hash:ip" | "hash:net" => Self::Addresses(Vec::new()),
+            "hash:ip,port" => Self::AddressPorts(Vec::new()),
+            _ => return Self::Unknown(format!("the set {name} is of the type {set_type}")),
+        };
+        match unknown_option(options, &with_value, &alone) {
+            None => draft,
+            Some(option) => Self::Unknown(format!("the set {name} has the option {option}")),
         }
     }
 

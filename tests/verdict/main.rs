@@ -5,6 +5,7 @@
 
 #[path = "../orders/case.rs"]
 mod case;
+mod foreign;
 #[path = "../kernel/netns.rs"]
 #[expect(dead_code, reason = "its guard is tested where it belongs")]
 mod netns;
@@ -18,6 +19,7 @@ use libtest_mimic::Arguments;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let skip = env::var_os("FELIX_RS_SKIP_KERNEL").is_some_and(|value| value == "1");
-    let trials = read_back::trials(skip);
+    let mut trials = read_back::trials(skip);
+    trials.extend(foreign::trials(skip));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

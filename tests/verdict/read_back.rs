@@ -16,7 +16,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::case::{self, Case};
 use crate::netns;
 
-const BACKENDS: [&str; 2] = ["legacy", "nft"];
+pub const BACKENDS: [&str; 2] = ["legacy", "nft"];
 
 pub fn trials(skip_kernel: bool) -> Vec<Trial> {
     let cases = match case::all() {
@@ -78,7 +78,7 @@ fn rulesets(case: &Case) -> Result<Vec<Arc<Ruleset>>, Failed> {
     Ok(pipeline.desired().map_err(said)?.rulesets)
 }
 
-fn said(error: impl std::fmt::Display) -> Failed {
+pub fn said(error: impl std::fmt::Display) -> Failed {
     error.to_string().into()
 }
 
@@ -174,7 +174,7 @@ impl Texts {
     }
 }
 
-const END: &str = "END_OF_FELIX_RS_TEXT";
+pub const END: &str = "END_OF_FELIX_RS_TEXT";
 
 /// A missing file is an empty one.
 fn text(path: &Path) -> io::Result<String> {
@@ -184,7 +184,7 @@ fn text(path: &Path) -> io::Result<String> {
     }
 }
 
-fn tool(version: IpVersion) -> &'static str {
+pub fn tool(version: IpVersion) -> &'static str {
     match version {
         IpVersion::V4 => "iptables",
         IpVersion::V6 => "ip6tables",

@@ -17,7 +17,7 @@ pub use error::{Input, Problem, SavedError};
 pub use mixture::Mixture;
 use rule::Parts;
 use sets::SetTexts;
-use tables::{RuleText, Tables};
+use tables::{ChainText, RuleText, Tables};
 
 use super::program::{Chain, ChainNumber, Members, Program, Rule, Set, SetNumber, Table};
 use crate::model::IpVersion;
@@ -62,19 +62,9 @@ pub struct Counters {
 /// Where a text isn't whole or has a line that can't be read.
 pub fn parse(version: IpVersion, tables: &str, sets: Option<&str>) -> Result<Saved, SavedError> {
     let tables = Tables::read(tables)?;
-    let set_texts = sets.map(|text| SetTexts::read(version, text)).transpose()?;
-    let mut rules = Vec::new();
-    let mut named_sets = BTreeSet::new();
-    for ((table, _), chain) in &tables.chains {
-        for rule in &chain.rules {
-            let parts = Parts::read(rule)?;
-            named_sets.extend(parts.sets().map(str::to_owned));
-            rules.push((*table, rule, parts));
-        }
-    }
-    let (sets, elsewhere) = match set_texts {
-        Some(SetTexts { sets, elsewhere }) => (sets, elsewhere),
-        None => (named_sets.iter().map(|name| not_given(name)).collect(), BTreeSet::new()),
+    let SetTexts { sets, elsewhere } = match sets {
+        Some(text) => SetTexts::read(version, text)?,
+        None => SetTexts { sets: named_sets(&tables)?, elsewhere: BTreeSet::new() },
     };
     let names = Names {
         version,
@@ -82,16 +72,24 @@ pub fn parse(version: IpVersion, tables: &str, sets: Option<&str>) -> Result<Sav
         sets: numbered(sets.iter().map(|set| &*set.name), SetNumber),
         elsewhere: &elsewhere,
     };
-    let mut read = rules.iter().map(|(table, rule, parts)| names.rule(*table, rule, parts));
     let mut chains = Vec::with_capacity(tables.chains.len());
     let mut saved_rules = Vec::with_capacity(tables.chains.len());
-    for ((table, name), chain) in &tables.chains {
-        let (rules, saved) = read.by_ref().take(chain.rules.len()).unzip();
-        chains.push(Chain { table: *table, name: Arc::from(*name), policy: chain.policy, rules });
+    for ((table, name), ChainText { policy, rules }) in &tables.chains {
+        let read = rules.iter().map(|rule| names.rule(*table, rule));
+        let (rules, saved): (Vec<_>, Vec<_>) = read.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        chains.push(Chain { table: *table, name: Arc::from(*name), policy: *policy, rules });
         saved_rules.push(saved);
     }
-    drop(read);
     Ok(Saved { program: Program { version, chains, sets }, rules: saved_rules })
+}
+
+/// All sets that rules match by, without their members.
+fn named_sets(tables: &Tables) -> Result<Vec<Set>, SavedError> {
+    let mut names = BTreeSet::new();
+    for rule in tables.chains.values().flat_map(|chain| &chain.rules) {
+        names.extend(Parts::read(rule)?.sets().map(str::to_owned));
+    }
+    Ok(names.iter().map(|name| not_given(name)).collect())
 }
 
 fn numbered<K: Ord, N>(keys: impl Iterator<Item = K>, number: fn(usize) -> N) -> BTreeMap<K, N> {
@@ -115,15 +113,16 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn rule(&self, table: Table, text: &RuleText, parts: &Parts) -> (Rule, SavedRule) {
+    fn rule(&self, table: Table, written: &RuleText) -> Result<(Rule, SavedRule), SavedError> {
+        let parts = Parts::read(written)?;
         let comments: Vec<Box<str>> = parts.comments().map(Box::from).collect();
         let id = comments.iter().find_map(|comment| {
             comment.strip_prefix("cali:").filter(|id| id.starts_with(is_id_character)).map(Box::from)
         });
-        let RuleText { line, counters, text } = text;
+        let RuleText { line, counters, text } = written;
         let counters = counters.or(parts.counters);
-        let rule = Rule::new(matches::conditions(self, parts), targets::action(self, table, parts));
-        (rule, SavedRule { text: (*text).into(), comments, id, counters, line: *line })
+        let rule = Rule::new(matches::conditions(self, &parts), targets::action(self, table, &parts));
+        Ok((rule, SavedRule { text: (*text).into(), comments, id, counters, line: *line }))
     }
 }
 

@@ -68,7 +68,7 @@ pub fn manifest(data: &[u8]) {
 /// each time.
 pub fn saved(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let mixture = Mixture::of(&text);
+    let mixture = Mixture::of(&[&text]);
     for version in [IpVersion::V4, IpVersion::V6] {
         let tables = mixture.tables(version).or(mixture.unclear.as_deref()).unwrap_or_default();
         for sets in [None, mixture.sets.as_deref()] {

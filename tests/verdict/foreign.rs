@@ -123,7 +123,7 @@ fn same_rules(version: IpVersion, backend: &str) -> Result<(), Failed> {
         "ipset restore <<'{END}'\n{SETS}{END}\n{tool}-{backend}-restore <<'{END}'\n{given}{END}\n\
         {tool}-{backend}-save -c\nipset save\n"
     );
-    let mixture = Mixture::of(&netns::run(&script)?);
+    let mixture = Mixture::of(&[&netns::run(&script)?]);
     let sets = mixture.sets.as_deref().ok_or("no sets")?;
     let found = mixture.tables(version).ok_or("no tables")?;
     let given = saved::parse(version, &given, Some(SETS)).map_err(said)?;

@@ -42,7 +42,7 @@ pub fn trials(skip_kernel: bool) -> Vec<Trial> {
 /// The texts, and all of them in one file as `render` prints them.
 fn as_given(case: &Case) -> Result<(), Failed> {
     let texts = Texts::read(&case.name)?;
-    let mixture = Mixture::of(&texts.rendered());
+    let mixture = Mixture::of(&[&texts.rendered()]);
     for ruleset in &rulesets(case)? {
         let tables = texts.tables(ruleset.version);
         let saved = saved::parse(ruleset.version, &tables, Some(&texts.sets)).map_err(said)?;
@@ -57,7 +57,7 @@ fn as_given(case: &Case) -> Result<(), Failed> {
 /// What a kernel says that it has, from two tools and all of them in one file.
 fn from_kernel(case: &Case, backend: &str) -> Result<(), Failed> {
     let printed = netns::run(&Texts::read(&case.name)?.script(backend))?;
-    let mixture = Mixture::of(&printed);
+    let mixture = Mixture::of(&[&printed]);
     for ruleset in &rulesets(case)? {
         let sets = mixture.sets.as_deref().unwrap_or_default();
         let tables = mixture.tables(ruleset.version).unwrap_or_default();

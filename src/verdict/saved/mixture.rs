@@ -1,4 +1,4 @@
-//! One text that holds what several tools print or take, one after the other.
+//! Texts that hold what several tools print or take, one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +7,11 @@ use super::sets::family;
 use super::words::words;
 use crate::model::IpVersion;
 
-/// A text's parts, told apart.
+/// The parts of some files, told apart.
 ///
 /// The line above a part, which `iptables-save` and `felix-rs render` print, says which family it is of. Without one,
-/// what only one family has in its rules says so. Each part has as many lines as the whole, those of the others empty,
-/// so that a line's number stays what it was.
+/// what only one family has in its rules says so. Each part has as many lines as all files together, those of the others
+/// empty, so that a line's number still says where it is: see [`Mixture::place`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mixture {
     pub v4: Option<Box<str>>,
@@ -49,30 +49,51 @@ struct Evidence<'t> {
 }
 
 impl Mixture {
-    pub fn of(text: &str) -> Self {
+    /// Of the texts of one or more files.
+    pub fn of(texts: &[&str]) -> Self {
         let mut sorter = Sorter::default();
-        let owners: Vec<Owner> = text.lines().map(|line| sorter.owner(line.trim())).collect();
+        let mut owners = Vec::new();
+        for text in texts {
+            sorter.begin();
+            owners.extend(text.lines().map(|line| (line, sorter.owner(line.trim()))));
+        }
         let Sorter { tables, set_families, heading: _, in_table: _ } = sorter;
         let versions: Vec<Option<IpVersion>> =
             tables.iter().map(|tables| tables.version(&set_families)).collect();
-        let part = |wanted: fn(Owner, &[Option<IpVersion>]) -> bool| {
+        let part = |wanted: &dyn Fn(Owner) -> bool| {
             let mut part = String::new();
-            let mut any = false;
-            for (line, owner) in text.lines().zip(&owners) {
-                if wanted(*owner, &versions) {
-                    part.push_str(line);
-                    any = true;
-                }
+            for (line, owner) in &owners {
+                part.push_str(if wanted(*owner) { line } else { "" });
                 part.push('\n');
             }
-            any.then(|| part.into_boxed_str())
+            owners.iter().any(|(_, owner)| wanted(*owner)).then(|| part.into_boxed_str())
+        };
+        let tables = |version: Option<IpVersion>| {
+            part(&|owner| match owner {
+                Owner::Tables(index) => versions.get(index) == Some(&version),
+                Owner::Nobody | Owner::Sets => false,
+            })
         };
         Self {
-            v4: part(|owner, versions| version_of(owner, versions) == Some(Some(IpVersion::V4))),
-            v6: part(|owner, versions| version_of(owner, versions) == Some(Some(IpVersion::V6))),
-            unclear: part(|owner, versions| version_of(owner, versions) == Some(None)),
-            sets: part(|owner, _| owner == Owner::Sets),
+            v4: tables(Some(IpVersion::V4)),
+            v6: tables(Some(IpVersion::V6)),
+            unclear: tables(None),
+            sets: part(&|owner| owner == Owner::Sets),
         }
+    }
+
+    /// The index of the file, and the line there, of a line of a part.
+    pub fn place(texts: &[&str], line: usize) -> Option<(usize, usize)> {
+        let mut line = line;
+        for (index, text) in texts.iter().enumerate() {
+            let lines = text.lines().count();
+            // Also what is missing behind the last line of all.
+            if line <= lines || index + 1 == texts.len() {
+                return Some((index, line));
+            }
+            line -= lines;
+        }
+        None
     }
 
     /// The tables of one family, as far as that is known.
@@ -81,14 +102,6 @@ impl Mixture {
             IpVersion::V4 => self.v4.as_deref(),
             IpVersion::V6 => self.v6.as_deref(),
         }
-    }
-}
-
-/// Of a line of a table: its family, where that is known.
-fn version_of(owner: Owner, versions: &[Option<IpVersion>]) -> Option<Option<IpVersion>> {
-    match owner {
-        Owner::Tables(index) => versions.get(index).copied(),
-        Owner::Nobody | Owner::Sets => None,
     }
 }
 
@@ -102,6 +115,13 @@ struct Sorter<'t> {
 }
 
 impl<'t> Sorter<'t> {
+    /// A new file, of which none before says anything.
+    fn begin(&mut self) {
+        self.heading = None;
+        self.in_table = false;
+        self.tables.push(Tables::default());
+    }
+
     fn owner(&mut self, line: &'t str) -> Owner {
         if let Some(comment) = line.strip_prefix('#') {
             return self.comment(comment.trim());
@@ -149,12 +169,9 @@ impl<'t> Sorter<'t> {
         Owner::Tables(index + 1)
     }
 
-    /// The last tables.
-    fn current(&mut self) -> usize {
-        if self.tables.is_empty() {
-            self.tables.push(Tables::default());
-        }
-        self.tables.len() - 1
+    /// The index of the last tables.
+    fn current(&self) -> usize {
+        self.tables.len().saturating_sub(1)
     }
 
     fn note_set(&mut self, line: &'t str) {
@@ -274,11 +291,29 @@ mod tests {
             ("# ip6tables-save\n# Table `raw' is incompatible, use 'nft' tool.", "", "2-2", "", ""),
             ("nonsense", "", "", "1-1", ""),
         ] {
-            let mixture = Mixture::of(text);
+            let mixture = Mixture::of(&[text]);
             let found = [&mixture.v4, &mixture.v6, &mixture.unclear, &mixture.sets];
             let found = found.map(|part| part.as_deref().map_or(String::new(), |part| lines_of(text, part)));
             assert_eq!(found, [v4, v6, unclear, sets], "{text}");
         }
+    }
+
+    #[test]
+    fn files_are_told_apart() {
+        let texts = [
+            "# Generated by ip6tables-save v1.8.9\n*raw\nCOMMIT\n",
+            "*raw\n-A OUTPUT -d 10.0.0.1",
+            "*raw\nCOMMIT\n",
+            "create a hash:net",
+        ];
+        let Mixture { v4, v6, unclear, sets } = Mixture::of(&texts);
+        let whole = texts.map(str::trim_end).join("\n");
+        let found = [v4, v6, unclear, sets].map(|part| lines_of(&whole, &part.unwrap()));
+        assert_eq!(found, ["4-5", "2-3", "6-7", "8-8"]);
+        for (line, place) in [(1, (0, 1)), (3, (0, 3)), (4, (1, 1)), (7, (2, 2)), (8, (3, 1)), (9, (3, 2))] {
+            assert_eq!(Mixture::place(&texts, line), Some(place));
+        }
+        assert_eq!(Mixture::place(&[], 1), None);
     }
 
     /// The first and last line that is not empty; all lines stand where they stood.

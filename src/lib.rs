@@ -23,6 +23,7 @@
 //! | [`policy`] | resources | `HostPolicy`: what one host must enforce |
 //! | [`rules`] | `HostPolicy` | `Ruleset`: chains and sets with the reason of every rule |
 //! | [`sync`] | wanted and programmed | `Plan`: the texts that the real tools are given |
+//! | [`verdict`] | `HostPolicy`, `Ruleset` or saved text, and a packet | what becomes of it, and why |
 //!
 //! [`cli`] is the door. Reading is `datastore`'s and `cli`'s; all between are functions of values.
 //!
@@ -90,7 +91,7 @@ use std::sync::Arc;
 use config::{Config, ConfigProblem, InvalidObjects, Resolved, Source};
 use datastore::Event;
 use model::{Catalog, Diagnostic, Effect, IpVersion};
-use policy::{Calc, Settings, lint};
+use policy::{Calc, HostPolicy, Settings, lint};
 use rules::CompileError;
 use sync::Desired;
 
@@ -128,13 +129,23 @@ impl Pipeline {
     pub fn desired(&mut self) -> Result<Desired, CompileError> {
         self.configure();
         let config = &self.config;
-        let policy = self.calc.desired(settings(config));
+        let policy = self.calc.desired(Settings::from(config));
         let versions =
             [IpVersion::V4, IpVersion::V6].into_iter().take(if config.ipv6_support { 2 } else { 1 });
         let rulesets = versions
             .map(|version| rules::compile(policy, config, version).map(Arc::new))
             .collect::<Result<_, _>>()?;
         Ok(Desired { rulesets, insert_mode: config.chain_insert_mode })
+    }
+
+    /// What the host must enforce, as of the last [`Pipeline::desired`].
+    pub fn policy(&self) -> &HostPolicy {
+        self.calc.desired_now()
+    }
+
+    /// The parameters in force, as of the last [`Pipeline::desired`].
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// All that is wrong with what was taken, or worth saying, as of the last [`Pipeline::desired`].
@@ -160,13 +171,5 @@ impl Pipeline {
             Config::resolve(&[self.sources.as_slice(), &stored].concat());
         self.config = config;
         self.problems = problems;
-    }
-}
-
-/// The parameters that decide what is active.
-fn settings(config: &Config) -> Settings {
-    Settings {
-        ignore_invalid: config.invalid_objects == InvalidObjects::Ignore,
-        source_spoofing: config.workload_source_spoofing,
     }
 }

@@ -9,6 +9,7 @@
 mod artefact;
 mod check;
 mod configuration;
+mod explain;
 mod golden;
 mod json;
 mod render;
@@ -36,6 +37,7 @@ struct Arguments {
 enum Command {
     Render(render::Arguments),
     Check(check::Arguments),
+    Explain(Box<explain::Arguments>),
 }
 
 /// How a command ended; the numbers are part of the interface.
@@ -43,8 +45,10 @@ enum Command {
 enum Outcome {
     /// 0: nothing wrong, nothing different.
     Clean,
-    /// 1: a difference, or a diagnostic of severity error.
+    /// 1: a difference, a diagnostic of severity error, or a flow that is denied.
     Found,
+    /// 3: the answer depends on what can't be known.
+    Depends,
 }
 
 /// What stopped a command before it could answer: exit code 2.
@@ -63,10 +67,12 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Render(arguments) => render::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::from(1),
+        Ok(Outcome::Depends) => ExitCode::from(3),
         Err(failure) => {
             // Nobody may be listening any more; the exit code still tells.
             let _ = writeln!(io::stderr(), "error: {failure}");

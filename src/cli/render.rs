@@ -13,6 +13,7 @@ use crate::datastore::Place;
 use crate::model::{Code, Diagnostic, IpVersion, Severity};
 use crate::rules::CompileError;
 use crate::sync::Desired;
+use crate::verdict::check::{Checked, check};
 
 /// Print what one host would be programmed with: IP sets first, then tables, in the order of applying.
 #[derive(Args)]
@@ -44,6 +45,9 @@ pub(super) struct Arguments {
     /// Rewrite the files of --golden instead
     #[arg(long, requires = "golden")]
     update: bool,
+    /// First hold the chains against the policy, packet by packet; exits 1 with a packet where they differ
+    #[arg(long)]
+    verify: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -78,6 +82,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let desired = pipeline.desired().map(|desired| desired.restricted_to(&arguments.ip_version.versions()));
     info!("chains are compiled");
     diagnostics.extend(pipeline.diagnostics());
+    if let (true, Ok(desired)) = (arguments.verify, &desired) {
+        diagnostics.extend(verify(&host, &pipeline, desired));
+    }
     // The process is about to end: freeing a large cluster piece by piece would only take time.
     std::mem::forget(pipeline);
     diagnostics.extend(desired.as_ref().err().map(|error| refused(&host, error)));
@@ -88,13 +95,37 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 
 /// There are no chains for this host.
 fn refused(host: &str, error: &CompileError) -> Diagnostic {
+    about_host(host, Code::Uncompilable, error.to_string(), "nothing is programmed")
+}
+
+/// Says how many packets were compared, or of which one chains and policy say different things.
+fn verify(host: &str, pipeline: &Pipeline, desired: &Desired) -> Option<Diagnostic> {
+    let Checked { packets, disagreement } = check(pipeline.policy(), pipeline.config(), &desired.rulesets);
+    match disagreement {
+        None => {
+            super::say(&format!("verified: the chains do what the policy says with {packets} packets\n"));
+            None
+        }
+        Some(disagreement) => {
+            let message = format!("the chains don't do what the policy says: {disagreement}");
+            Some(about_host(
+                host,
+                Code::Unfaithful,
+                message,
+                "this is a fault of felix-rs, not of the policy",
+            ))
+        }
+    }
+}
+
+fn about_host(host: &str, code: Code, message: String, label: &str) -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,
-        code: Code::Uncompilable,
+        code,
         place: Place { source: format!("host {host}").into(), line: 0, column: 0 },
         excerpt: None,
-        message: error.to_string(),
-        label: "nothing is programmed".to_owned(),
+        message,
+        label: label.to_owned(),
         effect: None,
         help: None,
     }

@@ -64,6 +64,12 @@ impl Catalog {
         self.claims.values().filter_map(|keys| self.entries.get(keys.first()?)?.resource.as_deref())
     }
 
+    /// What [`Catalog::resources`] has, as if it had been said just now.
+    pub fn updates(&self) -> impl Iterator<Item = Update> {
+        let believed = self.claims.values().filter_map(|keys| self.entries.get(keys.first()?));
+        believed.filter_map(|said| said.resource.clone().map(Update::Put))
+    }
+
     /// Takes what `entry` says now; the updates that make of it.
     pub fn put(&mut self, entry: &Entry) -> Vec<Update> {
         let Decoded { resource, diagnostics } = decode(entry);

@@ -50,6 +50,8 @@ pub enum Code {
     InvalidConfig,
     /// No chains can be made: two would have one name, or the marks don't suffice.
     Uncompilable,
+    /// Chains don't do what the policy says.
+    Unfaithful,
 }
 
 /// What an object with an error does until it is corrected.
@@ -103,6 +105,7 @@ impl Code {
             Self::NotImplemented => "not-implemented",
             Self::InvalidConfig => "invalid-config",
             Self::Uncompilable => "uncompilable",
+            Self::Unfaithful => "unfaithful",
         }
     }
 }

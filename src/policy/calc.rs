@@ -9,13 +9,14 @@ use super::lower::{self, Lowered};
 use super::network::Network;
 use super::order::in_tiers;
 use super::sets::{Item, ItemId, SetTable};
+use crate::config::{Config, InvalidObjects};
 use crate::labels::{Change, LabelIndex};
 use crate::model::{
     HostEndpoint, NetworkSet, Policy, PolicyId, Profile, Resource, ResourceId, Stage, Tier, Update,
     WorkloadEndpoint, WorkloadId,
 };
 
-/// Keeps what one host must enforce up to date while resources come and go.
+/// Keeps what one host, or some, must enforce up to date while resources come and go.
 ///
 /// 1. *The result depends on the resources, not on how they came.* [`Calc::apply`] stores a resource, tells the
 ///    indexes and marks what may have changed; [`Calc::desired`] makes the marked parts anew from what is stored.
@@ -30,16 +31,16 @@ use crate::model::{
 ///
 /// One thread at a time; values that were handed out never change.
 pub struct Calc {
-    host: Arc<str>,
+    hosts: BTreeSet<Arc<str>>,
     settings: Settings,
     policies: BTreeMap<PolicyId, Arc<Policy>>,
     profiles: BTreeMap<Arc<str>, Arc<Profile>>,
     tiers: BTreeMap<Arc<str>, Tier>,
-    /// Those of this host that the settings admit.
+    /// Those of these hosts that the settings admit.
     locals: BTreeMap<WorkloadId, Arc<WorkloadEndpoint>>,
-    /// Local endpoints by the profiles that they name, and by their interface.
-    by_profile: Users,
-    by_interface: Users,
+    /// Local endpoints by the profiles that they name, and by their host and interface.
+    by_profile: Users<Arc<str>>,
+    by_interface: Users<Interface>,
     /// Endpoints of any host that only some settings admit.
     spoofing: BTreeMap<WorkloadId, Arc<WorkloadEndpoint>>,
     network: Network,
@@ -54,7 +55,7 @@ pub struct Calc {
 }
 
 /// The parameters that decide what is active.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Settings {
     /// `InvalidObjects=Ignore`: what could not be understood is absent, rather than closed.
     pub ignore_invalid: bool,
@@ -62,8 +63,11 @@ pub struct Settings {
     pub source_spoofing: bool,
 }
 
-/// Local endpoints by the name of something that they share.
-type Users = BTreeMap<Arc<str>, BTreeSet<WorkloadId>>;
+/// Local endpoints by something that they share.
+type Users<K> = BTreeMap<K, BTreeSet<WorkloadId>>;
+
+/// A host and the name of its interface.
+type Interface = (Arc<str>, Arc<str>);
 
 /// What may have changed since the last settling.
 #[derive(Default)]
@@ -73,11 +77,25 @@ struct Dirty {
     endpoints: BTreeSet<WorkloadId>,
 }
 
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Self {
+        Self {
+            ignore_invalid: config.invalid_objects == InvalidObjects::Ignore,
+            source_spoofing: config.workload_source_spoofing,
+        }
+    }
+}
+
 impl Calc {
-    /// Nothing known yet but what every cluster has.
+    /// For one host; nothing known yet but what every cluster has.
     pub fn new(host: Arc<str>) -> Self {
+        Self::of_hosts([host].into())
+    }
+
+    /// For several hosts at once, for who asks about a whole cluster: [`Calc::of_host`] tells them apart.
+    pub fn of_hosts(hosts: BTreeSet<Arc<str>>) -> Self {
         let mut calc = Self {
-            host,
+            hosts,
             settings: Settings::default(),
             policies: BTreeMap::new(),
             profiles: BTreeMap::new(),
@@ -113,8 +131,49 @@ impl Calc {
         self.settle_policies();
         self.settle_profiles();
         self.sets.settle(&mut self.desired.sets);
-        self.network.settle(&self.host, &mut self.desired);
+        let mut hosts = self.hosts.iter();
+        let only = hosts.next().filter(|_| hosts.next().is_none());
+        self.network.settle(only.map(|host| &**host), &mut self.desired);
         &self.desired
+    }
+
+    /// Of what [`Calc::desired`] last gave, what one of the hosts must enforce: the same as if it had been alone.
+    pub fn of_host(&self, host: &str) -> HostPolicy {
+        let HostPolicy { endpoints, policies, profiles, sets, pools, host_addresses, ipip_tunnel_addr: _ } =
+            &self.desired;
+        let here = endpoints.iter().filter(|(id, _)| &*id.node == host);
+        let endpoints: BTreeMap<_, _> = here.map(|(id, local)| (id.clone(), Arc::clone(local))).collect();
+        let tiers = endpoints.values().flat_map(|local| &local.tiers);
+        let governing: BTreeSet<&PolicyId> =
+            tiers.flat_map(|tier| tier.ingress.iter().chain(&tier.egress)).collect();
+        let named: BTreeSet<&Arc<str>> =
+            endpoints.values().flat_map(|local| &local.endpoint.profiles).collect();
+        let policies: BTreeMap<_, _> = (policies.iter())
+            .filter(|(id, policy)| policy.needed_everywhere || governing.contains(id))
+            .map(|(id, policy)| (id.clone(), Arc::clone(policy)))
+            .collect();
+        let profiles: BTreeMap<_, _> = (profiles.iter())
+            .filter(|(name, _)| named.contains(name))
+            .map(|(name, profile)| (Arc::clone(name), Arc::clone(profile)))
+            .collect();
+        let by_policies = policies.keys().filter_map(|id| self.used_by_policies.get(id));
+        let by_profiles = profiles.keys().filter_map(|name| self.used_by_profiles.get(name));
+        let used: BTreeSet<&SetId> = by_policies.chain(by_profiles).flatten().collect();
+        let used = sets.iter().filter(|(id, _)| used.contains(id));
+        HostPolicy {
+            sets: used.map(|(id, set)| (id.clone(), Arc::clone(set))).collect(),
+            endpoints,
+            policies,
+            profiles,
+            pools: pools.clone(),
+            host_addresses: Arc::clone(host_addresses),
+            ipip_tunnel_addr: self.network.tunnel_of(host),
+        }
+    }
+
+    /// All labels of a local endpoint, its own and inherited.
+    pub fn labels_of(&self, id: &WorkloadId) -> BTreeMap<&str, &str> {
+        self.governed.labels_of(id)
     }
 
     /// What [`Calc::desired`] last gave.
@@ -277,7 +336,7 @@ impl Calc {
         let item = Item { nets: endpoint.networks.clone(), ports: endpoint.ports.clone() };
         let id = ItemId::Workload(endpoint.id.clone());
         self.sets.put_item(&id, &endpoint.labels, &endpoint.profiles, item);
-        if endpoint.id.node != self.host {
+        if !self.hosts.contains(&endpoint.id.node) {
             return;
         }
         let changes = self.governed.set_item(endpoint.id.clone(), &endpoint.labels, &endpoint.profiles);
@@ -301,7 +360,7 @@ impl Calc {
         for name in &endpoint.profiles {
             self.by_profile.entry(Arc::clone(name)).or_default().insert(endpoint.id.clone());
         }
-        self.by_interface.entry(Arc::clone(&endpoint.interface)).or_default().insert(endpoint.id.clone());
+        self.by_interface.entry(interface_of(endpoint)).or_default().insert(endpoint.id.clone());
         self.mark_endpoint(endpoint);
     }
 
@@ -310,7 +369,7 @@ impl Calc {
         for name in &endpoint.profiles {
             remove_user(&mut self.by_profile, name, &endpoint.id);
         }
-        remove_user(&mut self.by_interface, &endpoint.interface, &endpoint.id);
+        remove_user(&mut self.by_interface, &interface_of(endpoint), &endpoint.id);
     }
 
     /// The endpoint, those that have its interface too, and its profiles.
@@ -318,7 +377,7 @@ impl Calc {
         self.dirty.endpoints.insert(endpoint.id.clone());
         self.dirty
             .endpoints
-            .extend(self.by_interface.get(&endpoint.interface).into_iter().flatten().cloned());
+            .extend(self.by_interface.get(&interface_of(endpoint)).into_iter().flatten().cloned());
         self.dirty.profiles.extend(endpoint.profiles.iter().cloned());
     }
 
@@ -353,7 +412,7 @@ impl Calc {
 
     fn local_endpoint(&self, endpoint: &Arc<WorkloadEndpoint>) -> LocalEndpoint {
         // Of those with one interface the lowest id has it (reference §6.11).
-        let owner = self.by_interface.get(&endpoint.interface).and_then(BTreeSet::first);
+        let owner = self.by_interface.get(&interface_of(endpoint)).and_then(BTreeSet::first);
         LocalEndpoint {
             endpoint: Arc::clone(endpoint),
             tiers: self.tiers_of(&endpoint.id),
@@ -408,11 +467,15 @@ impl Calc {
     }
 }
 
-fn remove_user(users: &mut Users, name: &Arc<str>, id: &WorkloadId) {
-    if let Some(ids) = users.get_mut(name) {
+fn interface_of(endpoint: &WorkloadEndpoint) -> Interface {
+    (Arc::clone(&endpoint.id.node), Arc::clone(&endpoint.interface))
+}
+
+fn remove_user<K: Ord>(users: &mut Users<K>, shared: &K, id: &WorkloadId) {
+    if let Some(ids) = users.get_mut(shared) {
         ids.remove(id);
         if ids.is_empty() {
-            users.remove(name);
+            users.remove(shared);
         }
     }
 }

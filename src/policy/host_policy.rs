@@ -29,7 +29,7 @@ pub struct HostPolicy {
     pub pools: BTreeMap<IpNet, Arc<Pool>>,
     /// The addresses of all hosts.
     pub host_addresses: Arc<BTreeSet<IpAddr>>,
-    /// The address of this host's own tunl0.
+    /// The address of this host's own tunl0; none where several hosts are calculated at once.
     pub ipip_tunnel_addr: Option<std::net::Ipv4Addr>,
 }
 

@@ -1,7 +1,7 @@
 //! Pools and nodes, as NAT and encapsulation see them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -39,8 +39,8 @@ impl Network {
         self.nodes_changed = true;
     }
 
-    /// Brings what `host` must know of them up to date; what comes out the same keeps its `Arc`.
-    pub(super) fn settle(&mut self, host: &str, desired: &mut HostPolicy) {
+    /// Brings what is desired up to date, for one host or many; what comes out the same keeps its `Arc`.
+    pub(super) fn settle(&mut self, host: Option<&str>, desired: &mut HostPolicy) {
         if std::mem::take(&mut self.pools_changed) {
             desired.pools = self.pools_by_cidr(&desired.pools);
         }
@@ -49,8 +49,13 @@ impl Network {
             if *desired.host_addresses != addresses {
                 desired.host_addresses = Arc::new(addresses);
             }
-            desired.ipip_tunnel_addr = self.nodes.get(host).and_then(|node| node.ipip_tunnel_addr);
+            desired.ipip_tunnel_addr = host.and_then(|host| self.tunnel_of(host));
         }
+    }
+
+    /// The address of the host's own tunl0.
+    pub(super) fn tunnel_of(&self, host: &str) -> Option<Ipv4Addr> {
+        self.nodes.get(host)?.ipip_tunnel_addr
     }
 
     /// By name: of two pools with one CIDR the lowest name counts (reference §3.6).

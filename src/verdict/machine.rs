@@ -34,6 +34,8 @@ pub struct Passage {
     pub verdict: Verdict,
     /// The rule or chain's policy that decided.
     pub decided_at: Position,
+    /// The same in the filter table, where the packet came through it: a chain's policy there says that no rule decided.
+    pub left_filter_at: Option<Position>,
     pub translation: Translation,
     /// What was supposed of conditions and targets that aren't modelled.
     pub assumptions: Vec<Assumption>,
@@ -222,6 +224,9 @@ impl<'p> Machine<'p> {
                 if let Some(verdict) = self.step(&mut run, packet, base, record, open) {
                     return Ok(run.end(verdict));
                 }
+            }
+            if self.program.chain(base).is_some_and(|chain| chain.table == Table::Filter) {
+                run.left_filter_at = Some(run.decided_at);
             }
         }
         Ok(run.end(Verdict::Accept))
@@ -429,6 +434,7 @@ struct Run {
     state: ConnState,
     translation: Translation,
     decided_at: Position,
+    left_filter_at: Option<Position>,
     assumptions: Vec<Assumption>,
     steps: Vec<Step>,
 }
@@ -446,6 +452,7 @@ impl Run {
             state: packet.state,
             translation: Translation::default(),
             decided_at: Position { chain: ChainNumber(0), rule: None },
+            left_filter_at: None,
             assumptions: Vec::new(),
             steps: Vec::new(),
         }
@@ -462,8 +469,8 @@ impl Run {
     }
 
     fn end(self, verdict: Verdict) -> Passage {
-        let Self { translation, decided_at, assumptions, steps, .. } = self;
-        Passage { verdict, decided_at, translation, assumptions, steps }
+        let Self { translation, decided_at, left_filter_at, assumptions, steps, .. } = self;
+        Passage { verdict, decided_at, left_filter_at, translation, assumptions, steps }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Addresses as ranges that neither overlap nor touch.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+
+use crate::model::IpVersion;
 
 /// A set of addresses of one family, as numbers: sorted, each range's ends included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +54,14 @@ pub fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_bits().into(),
         IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// The address of a number; None where the family has none such.
+pub fn address(version: IpVersion, number: u128) -> Option<IpAddr> {
+    match version {
+        IpVersion::V4 => Some(IpAddr::V4(Ipv4Addr::from(u32::try_from(number).ok()?))),
+        IpVersion::V6 => Some(IpAddr::V6(Ipv6Addr::from(number))),
     }
 }
 

@@ -140,9 +140,10 @@ fn destination(version: IpVersion, choices: &[Choice]) -> Option<Action> {
         match choice.name {
             "--to-destination" if action.is_none() => {
                 let (to, port) = with_ports(version, choice.value()?)?;
-                let port = port
-                    .map(|port| port.parse().ok().filter(|port| *port > 0))
-                    .map_or(Some(None), |port| port.map(Some))?;
+                let port = match port {
+                    Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
+                    None => None,
+                };
                 action = Some(Action::TranslateDestination { to, port });
             }
             "--random" | "--persistent" => {}

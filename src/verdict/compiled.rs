@@ -12,14 +12,6 @@ use crate::model::IcmpMatch;
 use crate::policy::Member;
 use crate::rules::ruleset::{self, ConntrackState, Criterion, Hook, KernelSet, Match, Ruleset, Side, Target};
 
-/// The kernel's own chains of each table of ours.
-const KERNEL_CHAINS: [(Table, &[&str]); 4] = [
-    (Table::Raw, &["PREROUTING", "OUTPUT"]),
-    (Table::Mangle, &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
-    (Table::Nat, &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]),
-    (Table::Filter, &["INPUT", "FORWARD", "OUTPUT"]),
-];
-
 impl Program {
     /// The program of `ruleset` where the kernel's own chains hold nothing else and end with `policy`.
     pub fn compiled(ruleset: &Ruleset, policy: Policy) -> Self {
@@ -38,7 +30,7 @@ impl Program {
             .map(|(table, name)| Chain {
                 table: *table,
                 name: Arc::from(*name),
-                policy: is_kernel_chain(*table, name).then_some(match table {
+                policy: table.kernel_chains().contains(name).then_some(match table {
                     Table::Filter => policy,
                     // Only filter chains are given another policy: to drop elsewhere is to drop what no rule has seen.
                     Table::Raw | Table::Mangle | Table::Nat | Table::Security => Policy::Accept,
@@ -84,15 +76,14 @@ fn chain_names(ruleset: &Ruleset) -> Vec<(Table, &str)> {
         let table_name = Table::from(table.name);
         table.chains.keys().map(move |name| (table_name, name.as_str()))
     });
-    let kernel =
-        KERNEL_CHAINS.iter().flat_map(|(table, chains)| chains.iter().map(move |chain| (*table, *chain)));
+    let kernel = ruleset::TableName::ALL.into_iter().map(Table::from).flat_map(kernel_chains);
     let mut names: Vec<_> = ours.chain(kernel).collect();
     names.sort_unstable();
     names
 }
 
-fn is_kernel_chain(table: Table, name: &str) -> bool {
-    KERNEL_CHAINS.iter().any(|(kernel, chains)| *kernel == table && chains.contains(&name))
+fn kernel_chains<'a>(table: Table) -> impl Iterator<Item = (Table, &'a str)> {
+    table.kernel_chains().iter().map(move |chain| (table, *chain))
 }
 
 fn set_of(set: &KernelSet) -> Set {
@@ -126,16 +117,16 @@ struct Translator<'a> {
 
 impl Translator<'_> {
     fn rule(&self, table: Table, rule: &ruleset::Rule) -> Rule {
-        Rule {
-            conditions: rule.matches.iter().map(|m| self.condition(m)).collect(),
-            action: rule.target.as_ref().map_or(Action::Continue, |target| self.action(table, target)),
-        }
+        Rule::new(
+            rule.matches.iter().map(|m| self.condition(m)),
+            rule.target.as_ref().map_or(Action::Continue, |target| self.action(table, target)),
+        )
     }
 
     fn condition(&self, Match { negated, criterion }: &Match) -> Condition {
         let test = match criterion {
             Criterion::Protocol(protocol) => Test::Protocol(protocol.number()),
-            Criterion::Net(side, net) => Test::Address(*side, *net),
+            Criterion::Net(side, net) => Test::Address(*side, net.trunc()),
             Criterion::Address(side, address) => Test::Address(*side, (*address).into()),
             Criterion::Set(side, name) => self.set(name.as_str(), vec![*side]),
             Criterion::SetWithPort(side, name) => self.set(name.as_str(), vec![*side, *side]),
@@ -153,7 +144,7 @@ impl Translator<'_> {
                 Test::Local { side: Side::Source, limit_iface_out: *limit_iface_out }
             }
             Criterion::DestinationIsLocal => Test::Local { side: Side::Destination, limit_iface_out: false },
-            Criterion::Limit { rate, burst: _ } => Test::Unknown(format!("limit {rate}").into()),
+            Criterion::Limit { rate, burst } => Test::limit(rate, *burst),
         };
         Condition { negated: *negated, test }
     }

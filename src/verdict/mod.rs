@@ -12,5 +12,6 @@ pub mod packet;
 pub mod program;
 pub mod ranges;
 pub mod rule_match;
+pub mod saved;
 pub mod walk;
 mod wording;

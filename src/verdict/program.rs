@@ -51,6 +51,21 @@ impl Table {
             Self::Security => "security",
         }
     }
+
+    /// The table of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    /// The kernel's own chains in it.
+    pub fn kernel_chains(self) -> &'static [&'static str] {
+        match self {
+            Self::Raw => &["PREROUTING", "OUTPUT"],
+            Self::Mangle => &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
+            Self::Nat => &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"],
+            Self::Filter | Self::Security => &["INPUT", "FORWARD", "OUTPUT"],
+        }
+    }
 }
 
 /// A chain and its rules in order.
@@ -73,6 +88,7 @@ pub enum Policy {
 /// Where all conditions hold, the action is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
+    /// In the order in which the kernel looks at them, see [`Rule::new`].
     pub conditions: Vec<Condition>,
     pub action: Action,
 }
@@ -159,7 +175,8 @@ pub enum Action {
         bits: u32,
     },
     NoTrack,
-    /// MASQUERADE (no address) or SNAT. Ends the nat table.
+    /// MASQUERADE, or SNAT. No address where the rule leaves it to the kernel: that of an interface, or one of several.
+    /// Ends the nat table.
     TranslateSource(Option<IpAddr>),
     /// DNAT. Ends the nat table.
     TranslateDestination {
@@ -196,6 +213,78 @@ impl Members {
             Self::Unknown(_) => false,
         }
     }
+}
+
+impl Rule {
+    /// The conditions in whichever order they were written. The kernel looks at the packet's head first, and neither
+    /// keeps nor prints what always holds there, so that a rule which was read back equals the one that was written.
+    pub fn new(conditions: impl IntoIterator<Item = Condition>, action: Action) -> Self {
+        let mut conditions: Vec<Condition> =
+            conditions.into_iter().filter(|condition| !condition.always_holds()).collect();
+        conditions.sort_by_key(|condition| condition.test.place());
+        Self { conditions, action }
+    }
+}
+
+impl Condition {
+    pub fn is(test: Test) -> Self {
+        Self { negated: false, test }
+    }
+
+    fn always_holds(&self) -> bool {
+        !self.negated
+            && match &self.test {
+                Test::Address(_, net) => net.prefix_len() == 0,
+                Test::InInterface(interface) | Test::OutInterface(interface) => {
+                    *interface == InterfaceMatch::Prefix("".into())
+                }
+                Test::Protocol(_)
+                | Test::Ports(..)
+                | Test::Icmp { .. }
+                | Test::State(_)
+                | Test::Mark { .. }
+                | Test::Set(..)
+                | Test::ReversePath
+                | Test::Local { .. }
+                | Test::Unknown(_) => false,
+            }
+    }
+}
+
+impl Test {
+    /// As `ip_packet_match` has it; the modules come behind, in the rule's order.
+    fn place(&self) -> u8 {
+        match self {
+            Self::Address(Side::Source, _) => 0,
+            Self::Address(Side::Destination, _) => 1,
+            Self::InInterface(_) => 2,
+            Self::OutInterface(_) => 3,
+            Self::Protocol(_) => 4,
+            Self::Ports(..)
+            | Self::Icmp { .. }
+            | Self::State(_)
+            | Self::Mark { .. }
+            | Self::Set(..)
+            | Self::ReversePath
+            | Self::Local { .. }
+            | Self::Unknown(_) => 5,
+        }
+    }
+
+    /// The `limit` match as the kernel names its parts.
+    pub fn limit(rate: &str, burst: u32) -> Self {
+        let (amount, unit) = rate.split_once('/').unwrap_or((rate, "second"));
+        let units = [("second", "sec"), ("minute", "min"), ("hour", "hour"), ("day", "day")];
+        let known = units.iter().find(|(long, _)| !unit.is_empty() && long.starts_with(unit));
+        let unit = known.map_or(unit, |(_, short)| short);
+        Self::Unknown(match burst {
+            0 | Self::DEFAULT_BURST => format!("-m limit --limit {amount}/{unit}").into(),
+            burst => format!("-m limit --limit {amount}/{unit} --limit-burst {burst}").into(),
+        })
+    }
+
+    /// XT_LIMIT_BURST
+    const DEFAULT_BURST: u32 = 5;
 }
 
 impl Program {

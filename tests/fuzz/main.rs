@@ -35,6 +35,11 @@ proptest! {
     fn any_words_as_yaml(words in prop::collection::vec(prop::sample::select(mutate::YAML_WORDS), 0..40)) {
         targets::yaml(words.concat().as_bytes());
     }
+
+    #[test]
+    fn any_words_as_a_saved_text(words in prop::collection::vec(prop::sample::select(mutate::SAVED_WORDS), 0..40)) {
+        targets::saved(words.concat().as_bytes());
+    }
 }
 
 proptest! {
@@ -48,5 +53,9 @@ proptest! {
     #[test]
     fn golden_manifests_with_a_few_faults(text in mutate::golden_manifests()) {
         targets::manifest(text.as_bytes());
+    }
+    #[test]
+    fn golden_texts_with_a_few_faults(text in mutate::golden_texts()) {
+        targets::saved(text.as_bytes());
     }
 }

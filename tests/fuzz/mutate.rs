@@ -8,22 +8,31 @@ use proptest::sample::Index;
 
 /// A golden manifest with up to eight faults.
 pub fn golden_manifests() -> impl Strategy<Value = String> {
-    let manifests = read_all();
-    assert!(!manifests.is_empty(), "no golden manifest: a test of nothing must not pass");
+    faulty(read_all("datastore"))
+}
+
+/// The golden text of a table or of the sets with up to eight faults.
+pub fn golden_texts() -> impl Strategy<Value = String> {
+    faulty(read_all("expect"))
+}
+
+fn faulty(texts: Vec<Vec<u8>>) -> impl Strategy<Value = String> {
+    assert!(!texts.is_empty(), "no golden text: a test of nothing must not pass");
     let faults = prop::collection::vec((any::<Fault>(), any::<Index>(), any::<Index>()), 0..8);
-    let manifest = || prop::sample::select(manifests.clone());
-    (manifest(), manifest(), faults).prop_map(|(manifest, other, faults)| {
+    let text = || prop::sample::select(texts.clone());
+    (text(), text(), faults).prop_map(|(text, other, faults)| {
         let put = |text, (fault, from, to): &(Fault, _, _)| fault.put_into(text, from, to, &other);
-        String::from_utf8_lossy(&faults.iter().fold(manifest, put)).into_owned()
+        String::from_utf8_lossy(&faults.iter().fold(text, put)).into_owned()
     })
 }
 
-fn read_all() -> Vec<Vec<u8>> {
+/// All files in the folder of that name of each case.
+fn read_all(folder: &str) -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/render");
     let cases = fs::read_dir(&root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
-    let folders = cases.map(|case| case.expect("a readable case").path().join("datastore"));
+    let folders = cases.map(|case| case.expect("a readable case").path().join(folder));
     let files = folders.flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
-    let mut paths: Vec<_> = files.map(|file| file.expect("a readable manifest").path()).collect();
+    let mut paths: Vec<_> = files.map(|file| file.expect("a readable file").path()).collect();
     paths.sort();
     paths
         .iter()
@@ -54,6 +63,7 @@ impl Arbitrary for Fault {
             3 => Just(Self::Delete),
             2 => Just(Self::Repeat),
             6 => prop::sample::select(YAML_WORDS).prop_map(Self::Insert),
+            3 => prop::sample::select(SAVED_WORDS).prop_map(Self::Insert),
             1 => (1..2_000_u16).prop_map(Self::Nest),
             2 => Just(Self::Splice),
         ]
@@ -127,6 +137,61 @@ pub const SELECTOR_WORDS: &[&str] = &[
     "é",
     "((((((((",
     "!!!!",
+];
+
+/// Pieces of what `iptables-save` and `ipset save` print.
+pub const SAVED_WORDS: &[&str] = &[
+    "\n",
+    "\n*filter\n",
+    "\n*nat\n",
+    "\nCOMMIT\n",
+    "\n:a - [0:0]\n",
+    "\n:INPUT DROP [1:2]\n",
+    "\n-A INPUT",
+    "\n-A a",
+    "\n-I a 2",
+    "\n[1:2] -A a",
+    "\n-P INPUT DROP",
+    "\n# ip6tables-restore\n",
+    "\ncreate s hash:net",
+    "\ncreate s hash:ip,port family inet6",
+    "\nadd s 10.0.0.1",
+    "\nadd s fd00::1,tcp:80",
+    " ",
+    " ! ",
+    " -s 10.0.0.0/8",
+    " -d fd00::1/255",
+    " -i cali+",
+    " -p tcp",
+    " -p icmp",
+    " -m tcp",
+    " --dport 1:2",
+    " -m multiport --dports 1,2:3",
+    " -m icmp --icmp-type 3/4",
+    " -m conntrack --ctstate NEW",
+    " -m mark --mark 0x1/0xff",
+    " -m set --match-set s src,dst",
+    " -m rpfilter --invert",
+    " -m addrtype --src-type LOCAL",
+    " -m limit --limit 1/",
+    " -m comment --comment ",
+    " -m",
+    " -j a",
+    " -g a",
+    " -j ACCEPT",
+    " -j MARK --set-mark ",
+    " -j CONNMARK --restore-mark --mask ",
+    " -j DNAT --to-destination [fd00::1]:80",
+    " -j SNAT --to-source 10.0.0.1-10.0.0.2",
+    "\"",
+    "\\",
+    "=",
+    "/",
+    "[",
+    ",",
+    ":",
+    "0xffffffffff",
+    "é",
 ];
 
 /// Pieces of manifests, and what YAML makes of some bytes.

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use felix_rs::Pipeline;
 use felix_rs::datastore::{Event, Excerpt, yaml};
 use felix_rs::labels::Selector;
-use felix_rs::model::node_names;
+use felix_rs::model::{IpVersion, node_names};
 use felix_rs::sync::{Programmed, plan};
+use felix_rs::verdict::saved::{self, Mixture, Saved};
 
 /// A selector's canonical text is a selector again, and the same one; an error points into the text.
 pub fn selector(data: &[u8]) {
@@ -61,6 +62,39 @@ pub fn manifest(data: &[u8]) {
         });
     }
     assert_eq!(outcome(&mut pipeline), outcome(&mut Pipeline::new(host, Vec::new())));
+}
+
+/// A saved text is read or refused, at a line of it; what is read is a program whose parts are all there, and the same
+/// each time.
+pub fn saved(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let mixture = Mixture::of(&[&text]);
+    for version in [IpVersion::V4, IpVersion::V6] {
+        let tables = mixture.tables(version).or(mixture.unclear.as_deref()).unwrap_or_default();
+        for sets in [None, mixture.sets.as_deref()] {
+            let read = saved::parse(version, tables, sets);
+            assert_eq!(read, saved::parse(version, tables, sets));
+            match read {
+                Ok(saved) => whole(&saved),
+                Err(error) => assert!((1..=text.lines().count() + 1).contains(&error.line), "{error}"),
+            }
+        }
+    }
+    // What is whole stays whole where the other tool's lines are among it.
+    let _ = saved::parse(IpVersion::V4, &text, Some(&text));
+}
+
+fn whole(Saved { program, rules }: &Saved) {
+    assert!(program.chains.is_sorted_by_key(|chain| (chain.table, chain.name.clone())));
+    assert!(program.sets.is_sorted_by_key(|set| set.name.clone()));
+    assert_eq!(program.chains.len(), rules.len());
+    for (chain, texts) in program.chains.iter().zip(rules) {
+        assert_eq!(chain.rules.len(), texts.len());
+        assert_eq!(
+            program.find(chain.table, &chain.name).and_then(|number| program.chain(number)),
+            Some(chain)
+        );
+    }
 }
 
 /// All that can be seen, as text.

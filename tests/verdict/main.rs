@@ -5,12 +5,19 @@
 //! other policies and packets.
 
 mod agree;
+#[path = "../orders/case.rs"]
+mod case;
+mod foreign;
 mod generate;
 mod harness;
 mod in_kernel;
 mod kernel;
+#[path = "../kernel/netns.rs"]
+#[expect(dead_code, reason = "its guard is tested where it belongs")]
+mod netns;
 mod packets;
 mod random;
+mod read_back;
 mod shrink;
 mod world;
 
@@ -41,6 +48,8 @@ fn main() -> ExitCode {
     });
     let asking_a_kernel = harness::trials().into_iter().chain(in_kernel);
     let mut trials: Vec<Trial> = asking_a_kernel.map(|trial| trial.with_ignored_flag(skip)).collect();
+    trials.extend(read_back::trials(skip));
+    trials.extend(foreign::trials(skip));
     trials.push(Trial::test("policy-equals-chains", move || agree::policy_equals_chains(seed, PAIRS)));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

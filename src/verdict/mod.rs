@@ -1,5 +1,6 @@
 //! Why a packet is let through or not: two interpreters, one of the policy and one of the chains, and what stands on them.
 
+pub mod allowed;
 pub mod boundary;
 pub mod check;
 pub mod cluster;
@@ -13,5 +14,6 @@ pub mod program;
 pub mod ranges;
 pub mod rule_match;
 pub mod saved;
+pub mod services;
 pub mod walk;
 mod wording;

@@ -1,10 +1,14 @@
 //! The policy interpreter and the chain interpreter say the same of every packet.
 
 use felix_rs::model::IpVersion;
+use felix_rs::policy::Direction;
+use felix_rs::verdict::allowed::allowed;
 use felix_rs::verdict::boundary::boundary_packets;
+
 use felix_rs::verdict::check::{Disagreement, compare};
+use felix_rs::verdict::judge::Judge;
 use felix_rs::verdict::machine::Machine;
-use felix_rs::verdict::packet::Packet;
+use felix_rs::verdict::packet::{ConnState, Packet};
 use felix_rs::verdict::program::{Policy, Program};
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -46,9 +50,29 @@ fn compare_all(documents: &[Value], mut random: Random) -> Result<usize, String>
         for packet in packets(&world, ruleset.version, &mut random) {
             compared += 1;
             compare(&judge, &machine, &packet).map_err(|fault: Box<Disagreement>| fault.to_string())?;
+            one_of_the_allowed(&world, &judge, &packet)?;
         }
     }
     Ok(compared)
+}
+
+/// What is allowed as a set has the packet exactly if the packet is allowed.
+fn one_of_the_allowed(world: &World, judge: &Judge<'_>, packet: &Packet) -> Result<(), String> {
+    let packet = Packet { state: ConnState::New, ..packet.clone() };
+    for local in world.policy().endpoints.values() {
+        for direction in [Direction::Ingress, Direction::Egress] {
+            let services = allowed(judge, local, direction, packet.source, packet.destination);
+            let decision = judge.at_endpoint(local, direction, &packet);
+            if services.contains(packet.payload) != decision.allowed {
+                let (id, direction) = (&local.endpoint.id, direction.name());
+                return Err(format!(
+                    "{packet}: {direction} of {id} allows {services}, but {:?}",
+                    decision.reason
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Packets at the edges, and random ones.

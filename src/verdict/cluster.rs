@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crate::config::{Config, Source, nearest};
 use crate::datastore::Event;
-use crate::model::{self, Catalog, Diagnostic, IpVersion, Node, Resource, WorkloadEndpoint, WorkloadId};
+use crate::model::{
+    self, Catalog, Diagnostic, IpVersion, Node, Resource, ResourceId, WorkloadEndpoint, WorkloadId,
+};
 use crate::policy::{Calc, HostPolicy, Settings};
 
 /// A snapshot of a whole datastore.
@@ -137,6 +139,16 @@ impl Cluster {
         }
     }
 
+    /// The endpoint by one of its addresses.
+    pub fn party(&self, id: &WorkloadId, address: IpAddr) -> Option<Party> {
+        match self.catalog.resource(&ResourceId::WorkloadEndpoint(id.clone()))? {
+            Resource::WorkloadEndpoint(endpoint) => {
+                Some(Party::Endpoint { endpoint: Arc::new(endpoint.clone()), address: Some(address) })
+            }
+            _ => None,
+        }
+    }
+
     fn workloads(&self) -> impl Iterator<Item = &WorkloadEndpoint> {
         self.catalog.resources().filter_map(|resource| match resource {
             Resource::WorkloadEndpoint(endpoint) => Some(endpoint),
@@ -149,6 +161,13 @@ impl Cluster {
             Resource::Node(node) => Some(node),
             _ => None,
         })
+    }
+}
+
+impl Enforcement {
+    /// Whether one of the hosts has the endpoint.
+    pub fn has(&self, id: &WorkloadId) -> bool {
+        self.labels.contains_key(id)
     }
 }
 

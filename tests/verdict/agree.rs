@@ -22,6 +22,9 @@ use crate::world::World;
 /// Random packets of each family beside those at the edges of rules and sets.
 const RANDOM_PACKETS: usize = 150;
 
+/// Once in so many packets, what is allowed as a set is looked at: that takes longer.
+const SETS_AMONG: usize = 25;
+
 /// Compares until `pairs` pairs of a policy set and a packet were compared; prints how many, and from which seed.
 pub fn policy_equals_chains(seed: u64, pairs: usize) -> Result<(), Failed> {
     let mut compared = 0;
@@ -50,7 +53,9 @@ fn compare_all(documents: &[Value], mut random: Random) -> Result<usize, String>
         for packet in packets(&world, ruleset.version, &mut random) {
             compared += 1;
             compare(&judge, &machine, &packet).map_err(|fault: Box<Disagreement>| fault.to_string())?;
-            one_of_the_allowed(&world, &judge, &packet)?;
+            if compared % SETS_AMONG == 0 {
+                one_of_the_allowed(&world, &judge, &packet)?;
+            }
         }
     }
     Ok(compared)

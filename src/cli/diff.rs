@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::thread;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
@@ -61,10 +62,16 @@ struct Record {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let read = |location: &String| {
-        cluster::read(std::slice::from_ref(location), arguments.config.as_deref(), &arguments.set)
+        let locations = std::slice::from_ref(location);
+        cluster::read(locations, arguments.config.as_deref(), &arguments.set).map(Side::of)
     };
-    let old = Side::of(read(&arguments.old)?);
-    let new = Side::of(read(&arguments.new)?);
+    let (old, new) = thread::scope(|scope| {
+        let old = scope.spawn(|| read(&arguments.old));
+        let new = read(&arguments.new);
+        (old.join(), new)
+    });
+    let old = old.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let new = new?;
     let (old_flows, new_flows) = (Flows::new(&old.enforcement), Flows::new(&new.enforcement));
     let comparison = compare(&old_flows, &new_flows);
     let records: Vec<Record> =
@@ -75,7 +82,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Format::Json => json::pretty(&records),
     })?;
     if records.is_empty() {
-        super::say("no flow is allowed by one and denied by the other\n");
+        let pairs = comparison.pairs;
+        super::say(&match pairs {
+            0 => "no flow is allowed by one and denied by the other\n".to_owned(),
+            _ => format!(
+                "no flow is allowed by one and denied by the other: {pairs} pairs of ends have other policies at one end, and \
+                 the other end decides\n"
+            ),
+        });
         return Ok(Outcome::Clean);
     }
     Ok(Outcome::Found)

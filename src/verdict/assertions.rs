@@ -143,7 +143,7 @@ impl Assertion {
             for receiver in to.iter().filter(|receiver| is_flow(sender, receiver)) {
                 outcome.pairs += 1;
                 let allowed = flows.allowed(sender, receiver);
-                let wanted = self.services(sender.version());
+                let wanted = self.services(flows, sender);
                 let wrong = match self.expected {
                     Expected::Allowed => wanted.minus(&allowed),
                     Expected::Denied => wanted.and(&allowed),
@@ -161,8 +161,14 @@ impl Assertion {
         Ok(outcome)
     }
 
-    fn services(&self, version: IpVersion) -> Services {
-        let Some(protocol) = self.protocol else { return Services::all(version) };
+    /// What the assertion speaks of. Without a protocol, all that the sender may ever send.
+    fn services(&self, flows: &Flows<'_>, sender: &End) -> Services {
+        let version = sender.version();
+        let Some(protocol) = self.protocol else {
+            let all = Services::all(version);
+            let judge = sender.id().and_then(|id| flows.judge(id));
+            return judge.map_or(all.clone(), |judge| all.minus(judge.never_sent(version)));
+        };
         if [1, 58].contains(&protocol) {
             // `icmp` means the family's own.
             return match self.icmp {

@@ -83,8 +83,14 @@ impl Cluster {
     /// What each of `hosts` must enforce. Hosts with the same settings are calculated together.
     pub fn enforce(&self, hosts: &BTreeSet<Arc<str>>) -> Enforcement {
         let mut groups: BTreeMap<Settings, Vec<(Arc<str>, Config)>> = BTreeMap::new();
+        // Looked through once a host, and endpoints are many.
+        let configuring: Vec<&Resource> = self
+            .catalog
+            .resources()
+            .filter(|resource| matches!(resource, Resource::Node(_) | Resource::Config(_)))
+            .collect();
         for host in hosts {
-            let stored = model::configuration(host, self.catalog.resources());
+            let stored = model::configuration(host, configuring.iter().copied());
             let config = Config::resolve(&[self.sources.as_slice(), &stored].concat()).config;
             groups.entry(Settings::from(&config)).or_default().push((Arc::clone(host), config));
         }

@@ -1,7 +1,7 @@
 //! A cluster's policies, asked about whole sets of flows: every endpoint, and every address that none has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
@@ -14,7 +14,7 @@ use super::packet::{ConnState, Payload};
 use super::ranges::{AddressRanges, address, number};
 use super::services::Services;
 use crate::model::{IpVersion, WorkloadId};
-use crate::policy::{ActiveRule, Direction, HostPolicy, LocalEndpoint, Member};
+use crate::policy::{ActiveRule, Direction, LocalEndpoint, Member};
 
 /// What the policies of a cluster's hosts let through between any two ends.
 pub struct Flows<'e> {
@@ -166,7 +166,7 @@ pub fn outside(enforcements: &[&Enforcement], version: IpVersion, within: Option
     };
     let (first, last) = within.map_or(all, |net| (number(net.network()), number(net.broadcast())));
     let mut begins: BTreeSet<u128> = [first].into();
-    for net in policies().flat_map(nets_of).filter(|net| of_family(net.addr())) {
+    for net in enforcements.iter().flat_map(|one| nets_of(one)).filter(|net| of_family(net.addr())) {
         let (begin, end) = (number(net.network()), number(net.broadcast()));
         let is_endpoint = begin == end && endpoints.contains(&begin);
         if !is_endpoint {
@@ -193,19 +193,29 @@ fn piece(version: IpVersion, first: u128, last: u128, endpoints: &BTreeSet<u128>
         ranges.push((begin, last));
     }
     let ranges = AddressRanges::from_ranges(ranges);
-    // Neither the first nor the last of a network, where there is another: those are hardly anybody's.
+    // An address for documentation, if there is one (RFC 5737, RFC 3849); else neither the first nor the last of a
+    // network, where there is another: those are hardly anybody's.
+    let documented = match version {
+        IpVersion::V4 => number(Ipv4Addr::new(198, 51, 100, 1).into()),
+        IpVersion::V6 => number(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    };
     let (begin, end) = ranges.iter().max_by_key(|(begin, end)| end - begin)?;
-    let example = if end - begin > 1 { begin + 1 } else { begin };
+    let within = if end - begin > 1 { begin + 1 } else { begin };
+    let example = if ranges.contains_number(documented) { documented } else { within };
     Some(Piece { version, ranges, example: address(version, example)? })
 }
 
-/// Every network that some rule or set of the policy tells from others.
-fn nets_of(policy: &HostPolicy) -> impl Iterator<Item = IpNet> {
-    let of_policies = policy.policies.values().flat_map(|policy| policy.ingress.iter().chain(&policy.egress));
+/// Every network that some rule or set tells from others. Hosts share policies, profiles and sets: each is looked at once.
+fn nets_of(enforcement: &Enforcement) -> impl Iterator<Item = IpNet> {
+    let hosts = || enforcement.hosts.values().map(|host| &host.policy);
+    let policies: BTreeMap<_, _> = hosts().flat_map(|policy| &policy.policies).collect();
+    let profiles: BTreeMap<_, _> = hosts().flat_map(|policy| &policy.profiles).collect();
+    let sets: BTreeMap<_, _> = hosts().flat_map(|policy| &policy.sets).collect();
+    let of_policies = policies.into_values().flat_map(|policy| policy.ingress.iter().chain(&policy.egress));
     let of_profiles =
-        policy.profiles.values().flat_map(|profile| profile.ingress.iter().chain(&profile.egress));
+        profiles.into_values().flat_map(|profile| profile.ingress.iter().chain(&profile.egress));
     let in_rules = of_policies.chain(of_profiles).flat_map(nets_of_rule);
-    let in_sets = policy.sets.values().flat_map(|set| &set.members).map(|member| match member {
+    let in_sets = sets.into_values().flat_map(|set| &set.members).map(|member| match member {
         Member::Net(net) => *net,
         Member::IpPort(address, _, _) => IpNet::from(*address),
     });

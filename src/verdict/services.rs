@@ -107,23 +107,30 @@ impl Services {
         self.combine(other, |a, b| a && !b)
     }
 
-    /// One payload of the set: the usual ones first.
+    /// One payload of the set: one that looks like a packet's, if there is one.
     pub fn example(&self) -> Option<Payload> {
-        let usual = [6, 17, Payload::icmp_of(self.version), 132];
-        let named = usual.into_iter().chain(self.planes.keys().copied());
+        let icmp = Payload::icmp_of(self.version);
+        let echo_request = match self.version {
+            IpVersion::V4 => Payload::Icmp { icmp_type: 8, code: 0 },
+            IpVersion::V6 => Payload::Icmp { icmp_type: 128, code: 0 },
+        };
+        let http = |protocol| Payload::Ports { protocol, source: EPHEMERAL, destination: HTTP };
+        let usual = [http(6), http(17), echo_request, http(132)].into_iter();
+        usual.filter(|payload| self.contains(*payload)).chain(self.corner([6, 17, icmp])).next()
+    }
+
+    /// The first payload of one of the protocols, or else of any.
+    fn corner(&self, first: [u8; 3]) -> Option<Payload> {
+        let named = first.into_iter().chain(self.planes.keys().copied());
         let any = (0..=u8::MAX).filter(|_| self.others);
         named.chain(any).find_map(|protocol| {
-            let plane = self.plane(protocol);
-            // An ephemeral source port looks more like a packet than port 0.
-            let slab =
-                plane.0.iter().find(|slab| (slab.x.0..=slab.x.1).contains(&EPHEMERAL)).or(plane.0.first())?;
-            let x = if (slab.x.0..=slab.x.1).contains(&EPHEMERAL) { EPHEMERAL } else { slab.x.0 };
-            let http = slab.y.iter().any(|(first, last)| (*first..=*last).contains(&HTTP));
-            let y = if http { HTTP } else { slab.y.first()?.0 };
-            let icmp = (
-                u8::try_from(slab.x.0).unwrap_or_default(),
-                u8::try_from(slab.y.first()?.0).unwrap_or_default(),
-            );
+            let Plane(slabs) = self.plane(protocol);
+            let has_ephemeral = |slab: &&Slab| (slab.x.0..=slab.x.1).contains(&EPHEMERAL);
+            let slab = slabs.iter().find(has_ephemeral).or(slabs.first())?;
+            let x = if has_ephemeral(&slab) { EPHEMERAL } else { slab.x.0 };
+            let y = slab.y.first()?.0;
+            // In ICMP's plane both are small.
+            let icmp = (u8::try_from(slab.x.0).unwrap_or_default(), u8::try_from(y).unwrap_or_default());
             Some(Payload::new(self.version, protocol, (x, y), icmp))
         })
     }

@@ -10,6 +10,7 @@ pub mod diff;
 pub mod explain;
 pub mod flows;
 pub mod judge;
+pub mod load;
 pub mod machine;
 mod near_miss;
 pub mod packet;

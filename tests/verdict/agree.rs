@@ -7,9 +7,10 @@ use felix_rs::verdict::boundary::boundary_packets;
 
 use felix_rs::verdict::check::{Disagreement, compare};
 use felix_rs::verdict::judge::Judge;
-use felix_rs::verdict::machine::Machine;
+use felix_rs::verdict::machine::{Machine, Record, Refusal};
 use felix_rs::verdict::packet::{ConnState, Packet};
 use felix_rs::verdict::program::{Policy, Program};
+use felix_rs::verdict::services::Services;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
@@ -55,6 +56,7 @@ fn compare_all(documents: &[Value], mut random: Random) -> Result<usize, String>
             compare(&judge, &machine, &packet).map_err(|fault: Box<Disagreement>| fault.to_string())?;
             if compared % SETS_AMONG == 0 {
                 one_of_the_allowed(&world, &judge, &packet)?;
+                one_of_the_accepted(&machine, &packet)?;
             }
         }
     }
@@ -78,6 +80,23 @@ fn one_of_the_allowed(world: &World, judge: &Judge<'_>, packet: &Packet) -> Resu
         }
     }
     Ok(())
+}
+
+/// What the chains do with all payloads at once is what they do with each.
+fn one_of_the_accepted(machine: &Machine<'_>, packet: &Packet) -> Result<(), String> {
+    let refused = |refusal: Refusal| format!("{packet}: {refusal}");
+    let all = Services::all(packet.version());
+    let together = machine.run_all(packet, all.clone(), Record::Nothing).map_err(refused)?;
+    let alone = machine.run(packet, Record::Nothing).map_err(refused)?;
+    let of_it: Vec<_> = together.iter().filter(|passage| passage.payloads.contains(packet.payload)).collect();
+    let same = of_it.len() == alone.len()
+        && of_it.iter().all(|a| {
+            alone
+                .iter()
+                .any(|b| (a.verdict, a.decided_at, a.translation) == (b.verdict, b.decided_at, b.translation))
+        });
+    let total = together.iter().fold(Services::none(packet.version()), |all, one| all.or(&one.payloads));
+    if same && total == all { Ok(()) } else { Err(format!("{packet}: {alone:?} alone, {of_it:?} together")) }
 }
 
 /// Packets at the edges, and random ones.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::flows::{End, Flows, Piece, ends_of, is_flow, outside};
 use super::judge::{Judge, rules};
+use super::packet::Payload;
 use super::rule_match::has_address;
 use super::services::Services;
 use crate::model::{IpVersion, TierDefault, WorkloadId};
@@ -44,7 +45,7 @@ pub enum Change {
 pub struct Witness {
     pub from: End,
     pub to: End,
-    pub payload: super::packet::Payload,
+    pub payload: Payload,
 }
 
 /// Compares all flows between all ends.
@@ -88,6 +89,16 @@ pub fn compare(old: &Flows<'_>, new: &Flows<'_>) -> Comparison {
         })
     });
     Comparison { regions: regions.collect(), pairs: pairs.len(), outside: pieces }
+}
+
+impl Region {
+    /// With a witness; None where no two of the ends have flows.
+    pub fn of(change: Change, services: Services, from: Vec<End>, to: Vec<End>) -> Option<Self> {
+        let mut pairs = from.iter().flat_map(|sender| to.iter().map(move |receiver| (sender, receiver)));
+        let (sender, receiver) = pairs.find(|(sender, receiver)| is_flow(sender, receiver))?;
+        let witness = Witness { from: sender.clone(), to: receiver.clone(), payload: services.example()? };
+        Some(Self { change, services, from, to, witness })
+    }
 }
 
 /// The pairs of ends, by number, that may have changed.
@@ -316,10 +327,10 @@ fn all_sets<'e>(flows: &Flows<'e>) -> BTreeMap<&'e SetId, &'e IpSet> {
 }
 
 /// Senders and receivers.
-type Product = (BTreeSet<usize>, BTreeSet<usize>);
+pub type Product = (BTreeSet<usize>, BTreeSet<usize>);
 
 /// Flows as few products of senders and receivers. An endpoint's flows to itself, which are none, don't stand in the way.
-fn grouped(flows: BTreeMap<usize, BTreeSet<usize>>, ends: &[End]) -> Vec<Product> {
+pub fn grouped(flows: BTreeMap<usize, BTreeSet<usize>>, ends: &[End]) -> Vec<Product> {
     let receivers: BTreeSet<usize> = flows.values().flatten().copied().collect();
     let mut by_receivers = BTreeMap::<BTreeSet<usize>, BTreeSet<usize>>::new();
     for (from, mut to) in flows {

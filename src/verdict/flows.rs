@@ -152,6 +152,16 @@ pub fn name_of(enforcement: &Enforcement, id: &WorkloadId) -> String {
 /// The addresses of one family that no endpoint has, cut where any of the policies tells them apart; with `within`, only
 /// those.
 pub fn outside(enforcements: &[&Enforcement], version: IpVersion, within: Option<IpNet>) -> Vec<Piece> {
+    outside_by(enforcements, version, within, enforcements.iter().flat_map(|one| nets_of(one)))
+}
+
+/// The addresses of one family that no endpoint has, cut at the edges of `nets`.
+pub fn outside_by(
+    enforcements: &[&Enforcement],
+    version: IpVersion,
+    within: Option<IpNet>,
+    nets: impl Iterator<Item = IpNet>,
+) -> Vec<Piece> {
     let policies = || enforcements.iter().flat_map(|one| one.hosts.values().map(|host| &host.policy));
     let of_family = |address: IpAddr| IpVersion::of(address) == version;
     let endpoints: BTreeSet<u128> = policies()
@@ -166,7 +176,7 @@ pub fn outside(enforcements: &[&Enforcement], version: IpVersion, within: Option
     };
     let (first, last) = within.map_or(all, |net| (number(net.network()), number(net.broadcast())));
     let mut begins: BTreeSet<u128> = [first].into();
-    for net in enforcements.iter().flat_map(|one| nets_of(one)).filter(|net| of_family(net.addr())) {
+    for net in nets.filter(|net| of_family(net.addr())) {
         let (begin, end) = (number(net.network()), number(net.broadcast()));
         let is_endpoint = begin == end && endpoints.contains(&begin);
         if !is_endpoint {
@@ -195,31 +205,40 @@ fn piece(version: IpVersion, first: u128, last: u128, endpoints: &BTreeSet<u128>
     let ranges = AddressRanges::from_ranges(ranges);
     // An address for documentation, if there is one (RFC 5737, RFC 3849); else neither the first nor the last of a
     // network, where there is another: those are hardly anybody's.
-    let documented = match version {
-        IpVersion::V4 => number(Ipv4Addr::new(198, 51, 100, 1).into()),
-        IpVersion::V6 => number(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    let documented: &[IpAddr] = match version {
+        IpVersion::V4 => &[
+            IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+            IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
+            IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        ],
+        IpVersion::V6 => &[IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))],
     };
     let (begin, end) = ranges.iter().max_by_key(|(begin, end)| end - begin)?;
     let within = if end - begin > 1 { begin + 1 } else { begin };
-    let example = if ranges.contains_number(documented) { documented } else { within };
+    let example = documented.iter().find(|address| ranges.contains(**address)).map_or(within, |a| number(*a));
     Some(Piece { version, ranges, example: address(version, example)? })
 }
 
-/// Every network that some rule or set tells from others. Hosts share policies, profiles and sets: each is looked at once.
-fn nets_of(enforcement: &Enforcement) -> impl Iterator<Item = IpNet> {
-    let hosts = || enforcement.hosts.values().map(|host| &host.policy);
-    let policies: BTreeMap<_, _> = hosts().flat_map(|policy| &policy.policies).collect();
-    let profiles: BTreeMap<_, _> = hosts().flat_map(|policy| &policy.profiles).collect();
-    let sets: BTreeMap<_, _> = hosts().flat_map(|policy| &policy.sets).collect();
-    let of_policies = policies.into_values().flat_map(|policy| policy.ingress.iter().chain(&policy.egress));
-    let of_profiles =
-        profiles.into_values().flat_map(|profile| profile.ingress.iter().chain(&profile.egress));
-    let in_rules = of_policies.chain(of_profiles).flat_map(nets_of_rule);
+/// Every network that some rule or set tells from others. Hosts share sets: each is looked at once.
+pub fn nets_of(enforcement: &Enforcement) -> impl Iterator<Item = IpNet> {
+    let hosts = enforcement.hosts.values();
+    let sets: BTreeMap<_, _> = hosts.flat_map(|host| &host.policy.sets).collect();
     let in_sets = sets.into_values().flat_map(|set| &set.members).map(|member| match member {
         Member::Net(net) => *net,
         Member::IpPort(address, _, _) => IpNet::from(*address),
     });
-    in_rules.chain(in_sets)
+    nets_in_rules(enforcement).chain(in_sets)
+}
+
+/// Every network that some rule names. Hosts share policies and profiles: each is looked at once.
+pub fn nets_in_rules(enforcement: &Enforcement) -> impl Iterator<Item = IpNet> {
+    let hosts = || enforcement.hosts.values().map(|host| &host.policy);
+    let policies: BTreeMap<_, _> = hosts().flat_map(|policy| &policy.policies).collect();
+    let profiles: BTreeMap<_, _> = hosts().flat_map(|policy| &policy.profiles).collect();
+    let of_policies = policies.into_values().flat_map(|policy| policy.ingress.iter().chain(&policy.egress));
+    let of_profiles =
+        profiles.into_values().flat_map(|profile| profile.ingress.iter().chain(&profile.egress));
+    of_policies.chain(of_profiles).flat_map(nets_of_rule)
 }
 
 fn nets_of_rule(rule: &Arc<ActiveRule>) -> impl Iterator<Item = IpNet> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::load::{Load, Part};
 use super::packet::{ConnState, Packet, Payload, Way};
 use super::program::{
-    Action, ChainNumber, Condition, Members, Policy, PortSide, Program, Rule, States, Table, Test,
+    Action, ChainNumber, Condition, Members, Policy, PortSide, Program, Rule, States, Table, Test, of_address,
 };
 use crate::model::{IpVersion, PortRange};
 use crate::rules::ruleset::{InterfaceMatch, Side};
@@ -516,13 +516,6 @@ fn ask_pairs(side: Side, pairs: &[(IpAddr, u8, u16)], translated: Option<u16>) -
         }
         (Side::Source | Side::Destination, _) => Asked::Pairs(side, pairs),
     })
-}
-
-/// The part of sorted members that has the address.
-fn of_address(members: &[(IpAddr, u8, u16)], address: IpAddr) -> &[(IpAddr, u8, u16)] {
-    let first = members.partition_point(|(member, ..)| *member < address);
-    let behind = members.partition_point(|(member, ..)| *member <= address);
-    members.get(first..behind).unwrap_or_default()
 }
 
 /// The runs that are still to be taken to their ends.

@@ -1,5 +1,6 @@
 //! Why a packet is let through or not: two interpreters, one of the policy and one of the chains, and what stands on them.
 
+pub mod against;
 pub mod allowed;
 pub mod assertions;
 pub mod boundary;
@@ -11,6 +12,7 @@ pub mod explain;
 pub mod flows;
 pub mod judge;
 pub mod load;
+pub mod loaded;
 pub mod machine;
 mod near_miss;
 pub mod packet;

@@ -205,6 +205,15 @@ pub enum Members {
 }
 
 impl Members {
+    /// The protocols and ports that go with the address.
+    pub fn ports_of(&self, address: IpAddr) -> impl Iterator<Item = (u8, u16)> {
+        let members = match self {
+            Self::AddressPorts(members) => members.as_slice(),
+            Self::Addresses(_) | Self::Unknown(_) => &[],
+        };
+        of_address(members, address).iter().map(|(_, protocol, port)| (*protocol, *port))
+    }
+
     /// Whether the set is known to have no member.
     pub fn is_empty(&self) -> bool {
         match self {
@@ -285,6 +294,13 @@ impl Test {
 
     /// XT_LIMIT_BURST
     const DEFAULT_BURST: u32 = 5;
+}
+
+/// The part of sorted members that has the address.
+pub fn of_address(members: &[(IpAddr, u8, u16)], address: IpAddr) -> &[(IpAddr, u8, u16)] {
+    let first = members.partition_point(|(member, ..)| *member < address);
+    let behind = members.partition_point(|(member, ..)| *member <= address);
+    members.get(first..behind).unwrap_or_default()
 }
 
 impl Program {

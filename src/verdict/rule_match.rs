@@ -66,7 +66,7 @@ impl<'p> Sets<'p> {
     }
 
     /// Whether a network or address of the set holds the address.
-    fn has_address(&self, id: &SetId, address: IpAddr) -> bool {
+    pub fn has_address(&self, id: &SetId, address: IpAddr) -> bool {
         let Some(Lengths { set, v4, v6 }) = self.by_id.get(id) else { return false };
         let lengths = match address {
             IpAddr::V4(_) => v4,

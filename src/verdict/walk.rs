@@ -24,8 +24,13 @@ pub struct Way {
     pub verdict: &'static str,
     /// What was supposed of what isn't modelled.
     pub assumptions: Vec<String>,
+    /// What isn't modelled, and where.
+    pub unknown: Vec<String>,
     /// The rules that held.
     pub steps: Vec<Step>,
+    /// Of these the one that decided, where one did.
+    #[serde(skip)]
+    decisive: Option<usize>,
     /// The chain whose policy decided in the end, where no rule did.
     pub policy_of: Option<String>,
 }
@@ -97,17 +102,18 @@ fn way(program: &Program, passage: &Passage, tell: &impl Fn(&Chain, usize) -> To
         let Told { rule, reason, packets } = tell(chain, at.rule?);
         Some((chain, rule, reason, packets))
     };
+    // What let the packet through is what its way through the filter table ended with.
+    let deciding = match verdict {
+        Verdict::Accept => left_filter_at.unwrap_or(*decided_at),
+        Verdict::Drop | Verdict::Reject => *decided_at,
+    };
+    let decisive = steps.iter().position(|step| step.at == deciding);
     let steps = steps.iter().filter_map(|step| {
         let (chain, rule, reason, packets) = told(&step.at)?;
         let (table, chain) = (chain.table.name(), chain.name.to_string());
         Some(Step { table, chain, rule, reason, mark: step.mark, packets })
     });
-    // What let the packet through is what its way through the filter table ended with.
-    let decisive = match verdict {
-        Verdict::Accept => left_filter_at.unwrap_or(*decided_at),
-        Verdict::Drop | Verdict::Reject => *decided_at,
-    };
-    let by_policy = decisive.rule.is_none().then(|| program.chain(decisive.chain)).flatten();
+    let by_policy = deciding.rule.is_none().then(|| program.chain(deciding.chain)).flatten();
     Way {
         verdict: match verdict {
             Verdict::Accept => "accepted",
@@ -115,25 +121,39 @@ fn way(program: &Program, passage: &Passage, tell: &impl Fn(&Chain, usize) -> To
             Verdict::Reject => "rejected",
         },
         assumptions: assumptions.iter().map(|assumption| supposed(program, assumption)).collect(),
+        unknown: assumptions.iter().map(|assumption| unknown(program, assumption)).collect(),
         steps: steps.collect(),
+        decisive,
         policy_of: by_policy.map(|chain| format!("{} {}", chain.table.name(), chain.name)),
     }
 }
 
-/// `-m limit … in filter INPUT holds`
-fn supposed(program: &Program, Assumption { at, what, supposed }: &Assumption) -> String {
+impl Way {
+    /// The rule that decided, where one did.
+    pub fn decided_by(&self) -> Option<&Step> {
+        self.steps.get(self.decisive?)
+    }
+}
+
+/// `limit 50/min (rule 3 of filter INPUT)`
+fn unknown(program: &Program, Assumption { at, what, supposed: _ }: &Assumption) -> String {
     let place = program.chain(at.chain).map_or_else(String::new, |chain| {
         let number = at.rule.map_or(0, |rule| rule + 1);
         format!(" (rule {number} of {} {})", chain.table.name(), chain.name)
     });
-    let does = match supposed {
+    format!("{what}{place}")
+}
+
+/// `limit 50/min (rule 3 of filter INPUT) holds`
+fn supposed(program: &Program, assumption: &Assumption) -> String {
+    let does = match assumption.supposed {
         Supposed::Holds => "holds",
         Supposed::DoesNotHold => "does not hold",
         Supposed::Accepts => "accepts",
         Supposed::Drops => "drops",
         Supposed::GoesOn => "lets it go on",
     };
-    format!("{what}{place} {does}")
+    format!("{} {does}", unknown(program, assumption))
 }
 
 /// The rule of a compiled chain, or of a chain of the kernel's own.

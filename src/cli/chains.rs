@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Failure;
+use crate::model::IpVersion;
 use crate::verdict::loaded::{Loaded, LoadedError};
 
 /// Where the system's tools are; a caller's PATH must not choose others.
@@ -20,8 +21,18 @@ pub(super) fn saved(paths: &[PathBuf]) -> Result<Loaded, Failure> {
         texts.push(text);
     }
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    Loaded::of(&texts).map_err(|error| unreadable(&error, &names))
+    let files: Vec<(Option<IpVersion>, &str)> =
+        paths.iter().zip(&texts).map(|(path, text)| (version(path), text.as_str())).collect();
+    Loaded::of(&files).map_err(|error| unreadable(&error, &names))
+}
+
+/// As `render --golden` names its files.
+fn version(path: &Path) -> Option<IpVersion> {
+    match path.extension()?.to_str()? {
+        "v4" => Some(IpVersion::V4),
+        "v6" => Some(IpVersion::V6),
+        _ => None,
+    }
 }
 
 /// Asks the tools of this host, in this network namespace. Nothing is changed.
@@ -30,7 +41,8 @@ pub(super) fn kernel() -> Result<Loaded, Failure> {
     let v6 = tables("ip6tables")?;
     let sets = said("ipset", &["save"])?.unwrap_or_default();
     let names = ["iptables-save", "ip6tables-save", "ipset save"].map(str::to_owned);
-    Loaded::of(&[&v4, &v6, &sets]).map_err(|error| unreadable(&error, &names))
+    Loaded::of(&[(Some(IpVersion::V4), &v4), (Some(IpVersion::V6), &v6), (None, &sets)])
+        .map_err(|error| unreadable(&error, &names))
 }
 
 /// One family's tables as the backend has them that holds chains of ours; where neither does, as the system's default.

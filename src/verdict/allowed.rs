@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::judge::{Judge, rules};
 use super::packet::Payload;
-use super::rule_match::{Sets, family, has_address};
+use super::rule_match::{Sets, concerns, family};
 use super::services::Services;
 use crate::model::{Action, IcmpMatch, IpVersion, PortRange, TierDefault};
 use crate::policy::{ActiveRule, ActiveSide, Direction, LocalEndpoint, SetId};
@@ -104,8 +104,8 @@ fn matched(rule: &ActiveRule, ends: &Ends<'_>) -> Option<Services> {
     let version = IpVersion::of(ends.source);
     let families = [*ip_version, protocol.and_then(family)];
     if families.into_iter().flatten().any(|family| family != version)
-        || !has_address(source, ends.source, ends.sets)
-        || !has_address(destination, ends.destination, ends.sets)
+        || !concerns(source, ends.source, ends.sets)
+        || !concerns(destination, ends.destination, ends.sets)
     {
         return None;
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::flows::{End, Flows, Piece, ends_of, is_flow, outside};
 use super::judge::{Judge, rules};
 use super::packet::Payload;
-use super::rule_match::has_address;
+use super::rule_match::concerns;
 use super::services::Services;
 use crate::model::{IpVersion, TierDefault, WorkloadId};
 use crate::policy::{ActiveRule, Direction, EndpointTier, IpSet, LocalEndpoint, SetId};
@@ -178,7 +178,7 @@ impl RuleList<'_> {
     fn speaks_of(&self, source: IpAddr, destination: IpAddr) -> bool {
         let sets = self.judge.sets();
         self.rules.iter().any(|rule| {
-            has_address(&rule.source, source, sets) && has_address(&rule.destination, destination, sets)
+            concerns(&rule.source, source, sets) && concerns(&rule.destination, destination, sets)
         })
     }
 }

@@ -327,7 +327,7 @@ impl<'a> Teller<'a> {
                 let names: Vec<String> =
                     self.judge.policies(tier, direction).map(|policy| policy.id.to_string()).collect();
                 format!(
-                    "no rule of {} holds, and tier {} denies what its policies don't decide",
+                    "no rule of {} decides, and tier {} denies what its policies leave undecided",
                     names.join(", "),
                     tier.name
                 )
@@ -382,8 +382,8 @@ impl<'a> Teller<'a> {
     fn tier(&self, tier: &'a EndpointTier, direction: Direction, packet: &Packet) -> TierExplanation {
         let mut policies = Vec::new();
         let mut outcome = match tier.default_action {
-            TierDefault::Deny => "no rule holds: denied by the tier's default",
-            TierDefault::Pass => "no rule holds: passed on by the tier's default",
+            TierDefault::Deny => "no rule decides: denied by the tier's default",
+            TierDefault::Pass => "no rule decides: passed on by the tier's default",
         };
         let mut governing = self.judge.policies(tier, direction).peekable();
         if governing.peek().is_none() {

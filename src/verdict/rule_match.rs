@@ -175,9 +175,12 @@ struct End {
     port: Option<u16>,
 }
 
-/// Whether the address of one side is as the rule asks, whatever the port.
-pub fn has_address(side: &ActiveSide, address: IpAddr, sets: &Sets<'_>) -> bool {
-    failing_address(side, address, sets).is_none()
+/// Whether the rule can hold for an address of one side: it is as the rule asks, and where only named ports are asked
+/// for, has one of them.
+pub fn concerns(side: &ActiveSide, address: IpAddr, sets: &Sets<'_>) -> bool {
+    let ActiveSide { ports, port_sets, .. } = side;
+    let has_any = || port_sets.iter().any(|id| sets.ports_of(id, address).next().is_some());
+    failing_address(side, address, sets).is_none() && (!ports.is_empty() || port_sets.is_empty() || has_any())
 }
 
 fn failing_address<'p>(side: &'p ActiveSide, address: IpAddr, sets: &Sets<'_>) -> Option<Field<'p>> {

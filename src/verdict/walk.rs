@@ -137,23 +137,25 @@ impl Way {
 
 /// `limit 50/min (rule 3 of filter INPUT)`
 fn unknown(program: &Program, Assumption { at, what, supposed: _ }: &Assumption) -> String {
-    let place = program.chain(at.chain).map_or_else(String::new, |chain| {
-        let number = at.rule.map_or(0, |rule| rule + 1);
-        format!(" (rule {number} of {} {})", chain.table.name(), chain.name)
-    });
-    format!("{what}{place}")
+    format!("{what} ({})", place(program, *at))
 }
 
-/// `limit 50/min (rule 3 of filter INPUT) holds`
-fn supposed(program: &Program, assumption: &Assumption) -> String {
-    let does = match assumption.supposed {
+/// `rule 3 of filter INPUT holds (limit 50/min)`
+fn supposed(program: &Program, Assumption { at, what, supposed }: &Assumption) -> String {
+    let does = match supposed {
         Supposed::Holds => "holds",
         Supposed::DoesNotHold => "does not hold",
         Supposed::Accepts => "accepts",
         Supposed::Drops => "drops",
         Supposed::GoesOn => "lets it go on",
     };
-    format!("{} {does}", unknown(program, assumption))
+    format!("{} {does} ({what})", place(program, *at))
+}
+
+fn place(program: &Program, at: Position) -> String {
+    let number = at.rule.map_or(0, |rule| rule + 1);
+    let chain = program.chain(at.chain);
+    chain.map_or_else(String::new, |chain| format!("rule {number} of {} {}", chain.table.name(), chain.name))
 }
 
 /// The rule of a compiled chain, or of a chain of the kernel's own.

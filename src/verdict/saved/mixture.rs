@@ -51,10 +51,16 @@ struct Evidence<'t> {
 impl Mixture {
     /// Of the texts of one or more files.
     pub fn of(texts: &[&str]) -> Self {
+        let texts: Vec<(Option<IpVersion>, &str)> = texts.iter().map(|text| (None, *text)).collect();
+        Self::of_versions(&texts)
+    }
+
+    /// The same; where a family is given, the file's tables are of that one unless a line in it says otherwise.
+    pub fn of_versions(texts: &[(Option<IpVersion>, &str)]) -> Self {
         let mut sorter = Sorter::default();
         let mut owners = Vec::new();
-        for text in texts {
-            sorter.begin();
+        for (version, text) in texts {
+            sorter.begin(*version);
             owners.extend(text.lines().map(|line| (line, sorter.owner(line.trim()))));
         }
         let Sorter { tables, set_families, heading: _, in_table: _ } = sorter;
@@ -116,10 +122,10 @@ struct Sorter<'t> {
 
 impl<'t> Sorter<'t> {
     /// A new file, of which none before says anything.
-    fn begin(&mut self) {
-        self.heading = None;
+    fn begin(&mut self, version: Option<IpVersion>) {
+        self.heading = version;
         self.in_table = false;
-        self.tables.push(Tables::default());
+        self.tables.push(Tables { version, ..Tables::default() });
     }
 
     fn owner(&mut self, line: &'t str) -> Owner {

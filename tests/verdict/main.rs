@@ -12,6 +12,7 @@ mod generate;
 mod harness;
 mod in_kernel;
 mod kernel;
+mod mutants;
 #[path = "../kernel/netns.rs"]
 #[expect(dead_code, reason = "its guard is tested where it belongs")]
 mod netns;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     trials.extend(read_back::trials(skip));
     trials.extend(foreign::trials(skip));
     trials.push(Trial::test("policy-equals-chains", move || agree::policy_equals_chains(seed, PAIRS)));
+    trials.push(Trial::test("every-fault-is-found", move || mutants::every_fault_is_found(seed)));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

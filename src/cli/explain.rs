@@ -7,16 +7,13 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Failure, Outcome, configuration, json, source};
+use super::{Failure, Outcome, cluster, explanation, json};
 use crate::model::IpVersion;
 use crate::rules;
 use crate::verdict::cluster::{Cluster, Enforcement, Party};
-use crate::verdict::explain::{
-    self, Answer, Explanation, Flow, Hop, HopExplanation, ListExplanation, RuleExplanation, StageExplanation,
-    TierExplanation,
-};
+use crate::verdict::explain::{self, Answer, Explanation, Flow, Hop};
 use crate::verdict::packet::{ConnState, Payload, protocol_number};
-use crate::verdict::walk::{self, Step, Walk, Way};
+use crate::verdict::walk::{self, Walk};
 
 /// Say why a flow is let through or not: the hosts, policies and rules that decide, and what would change the answer.
 /// Exits 0 if it is allowed, 1 if denied, 3 if that depends on what can't be known.
@@ -89,9 +86,7 @@ struct Report {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let events = source::read(&arguments.datastore)?;
-    let given = configuration::given(arguments.config.as_deref(), &arguments.set)?;
-    let cluster = Cluster::new(&events, given.sources);
+    let cluster = cluster::read(&arguments.datastore, arguments.config.as_deref(), &arguments.set)?;
     let flow = arguments.flow(&cluster)?;
     let concerned = flow.from.host().into_iter().chain(flow.to.host()).cloned();
     let enforcement = cluster.enforce(&concerned.chain(arguments.host.as_deref().map(Arc::from)).collect());
@@ -105,13 +100,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     };
     let report = Report { explanation, chains };
     super::print(&match arguments.format {
-        Format::Text => text(&report),
+        Format::Text => explanation::text(&report.explanation, &report.chains),
         Format::Json => json::pretty(&report),
     })?;
-    let errors = super::report::summary(&cluster.diagnostics());
-    if let Some(errors) = errors {
-        super::say(&format!("note: the manifests have {errors}: see `felix-rs check`\n"));
-    }
     Ok(outcome)
 }
 
@@ -193,79 +184,6 @@ fn walks(hops: &[Hop], enforcement: &Enforcement) -> Result<Vec<Walk>, Failure> 
             walk::through_ruleset(&ruleset, &hop.packet).map_err(|refusal| failure(refusal.to_string()))
         })
         .collect()
-}
-
-fn text(Report { explanation, chains }: &Report) -> String {
-    let Explanation { answer: _, summary, hops, help } = explanation;
-    let mut out = format!("{summary}\n");
-    for (number, hop) in hops.iter().enumerate() {
-        hop_text(&mut out, hop);
-        if let Some(walk) = chains.get(number) {
-            walk_text(&mut out, walk);
-        }
-    }
-    if !help.is_empty() {
-        out += "\n";
-    }
-    for line in help {
-        out += &format!("help: {line}\n");
-    }
-    out
-}
-
-fn hop_text(out: &mut String, hop: &HopExplanation) {
-    let HopExplanation { host, packet, answer: _, stages, notes } = hop;
-    *out += &format!("\n{host}: {packet}\n");
-    for note in notes {
-        *out += &format!("  note: {note}\n");
-    }
-    for StageExplanation { what, answer, because, tiers, profiles } in stages {
-        *out += &format!("  {what}: {}\n", answer_text(*answer));
-        for TierExplanation { name, outcome, policies } in tiers {
-            *out += &format!("    tier {name}: {outcome}\n");
-            policies.iter().for_each(|policy| list_text(out, policy, "      "));
-        }
-        profiles.iter().for_each(|profile| list_text(out, profile, "    "));
-        *out += &format!("    so: {because}\n");
-    }
-}
-
-fn list_text(out: &mut String, list: &ListExplanation, indent: &str) {
-    let ListExplanation { name, place, rules, note } = list;
-    let place = place.as_ref().map_or_else(String::new, |place| format!(" ({place})"));
-    *out += &format!("{indent}{name}{place}\n");
-    for RuleExplanation { number, place: _, action, matched, because } in rules {
-        let number = number.map_or_else(String::new, |number| format!("rule {number}: "));
-        let sign = if *matched { "=" } else { "-" };
-        *out += &format!("{indent}  {sign} {number}{action}: {because}\n");
-    }
-    if let Some(note) = note {
-        *out += &format!("{indent}  {note}\n");
-    }
-}
-
-fn walk_text(out: &mut String, walk: &Walk) {
-    *out += "  chains:\n";
-    for Way { verdict, assumptions, steps, policy_of } in &walk.ways {
-        for assumption in assumptions {
-            *out += &format!("    supposing that {assumption}\n");
-        }
-        for Step { table, chain, rule, reason, mark, packets } in steps {
-            let reason = reason.as_ref().map_or_else(String::new, |reason| format!("   # {reason}"));
-            let packets = packets.map_or_else(String::new, |packets| format!("   [{packets} packets]"));
-            *out += &format!("    mark {mark:#010x}  {table} {chain} {rule}{packets}{reason}\n");
-        }
-        let by = policy_of.as_ref().map_or_else(String::new, |chain| format!(" by the policy of {chain}"));
-        *out += &format!("    {verdict}{by}\n");
-    }
-}
-
-fn answer_text(answer: Answer) -> &'static str {
-    match answer {
-        Answer::Allowed => "allowed",
-        Answer::Denied => "denied",
-        Answer::Depends => "not decided by policy",
-    }
 }
 
 fn protocol(text: &str) -> Result<u8, String> {

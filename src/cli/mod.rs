@@ -8,13 +8,17 @@
 
 mod artefact;
 mod check;
+mod cluster;
 mod configuration;
+mod diff;
 mod explain;
+mod explanation;
 mod golden;
 mod json;
 mod render;
 mod report;
 mod source;
+mod test;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -38,6 +42,8 @@ enum Command {
     Render(render::Arguments),
     Check(check::Arguments),
     Explain(Box<explain::Arguments>),
+    Test(test::Arguments),
+    Diff(diff::Arguments),
 }
 
 /// How a command ended; the numbers are part of the interface.
@@ -68,6 +74,8 @@ pub fn main() -> ExitCode {
         Command::Render(arguments) => render::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
     };
     match outcome {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,

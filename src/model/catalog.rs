@@ -64,6 +64,11 @@ impl Catalog {
         self.claims.values().filter_map(|keys| self.entries.get(keys.first()?)?.resource.as_deref())
     }
 
+    /// The resource of that identity, as it is believed.
+    pub fn resource(&self, id: &ResourceId) -> Option<&Resource> {
+        self.entries.get(self.claims.get(id)?.first()?)?.resource.as_deref()
+    }
+
     /// What [`Catalog::resources`] has, as if it had been said just now.
     pub fn updates(&self) -> impl Iterator<Item = Update> {
         let believed = self.claims.values().filter_map(|keys| self.entries.get(keys.first()?));

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crate::config::{Config, Source, nearest};
 use crate::datastore::Event;
-use crate::model::{self, Catalog, Diagnostic, IpVersion, Node, Resource, WorkloadEndpoint, WorkloadId};
+use crate::model::{
+    self, Catalog, Diagnostic, IpVersion, Node, Resource, ResourceId, WorkloadEndpoint, WorkloadId,
+};
 use crate::policy::{Calc, HostPolicy, Settings};
 
 /// A snapshot of a whole datastore.
@@ -81,8 +83,14 @@ impl Cluster {
     /// What each of `hosts` must enforce. Hosts with the same settings are calculated together.
     pub fn enforce(&self, hosts: &BTreeSet<Arc<str>>) -> Enforcement {
         let mut groups: BTreeMap<Settings, Vec<(Arc<str>, Config)>> = BTreeMap::new();
+        // Looked through once a host, and endpoints are many.
+        let configuring: Vec<&Resource> = self
+            .catalog
+            .resources()
+            .filter(|resource| matches!(resource, Resource::Node(_) | Resource::Config(_)))
+            .collect();
         for host in hosts {
-            let stored = model::configuration(host, self.catalog.resources());
+            let stored = model::configuration(host, configuring.iter().copied());
             let config = Config::resolve(&[self.sources.as_slice(), &stored].concat()).config;
             groups.entry(Settings::from(&config)).or_default().push((Arc::clone(host), config));
         }
@@ -137,6 +145,16 @@ impl Cluster {
         }
     }
 
+    /// The endpoint by one of its addresses.
+    pub fn party(&self, id: &WorkloadId, address: IpAddr) -> Option<Party> {
+        match self.catalog.resource(&ResourceId::WorkloadEndpoint(id.clone()))? {
+            Resource::WorkloadEndpoint(endpoint) => {
+                Some(Party::Endpoint { endpoint: Arc::new(endpoint.clone()), address: Some(address) })
+            }
+            _ => None,
+        }
+    }
+
     fn workloads(&self) -> impl Iterator<Item = &WorkloadEndpoint> {
         self.catalog.resources().filter_map(|resource| match resource {
             Resource::WorkloadEndpoint(endpoint) => Some(endpoint),
@@ -149,6 +167,13 @@ impl Cluster {
             Resource::Node(node) => Some(node),
             _ => None,
         })
+    }
+}
+
+impl Enforcement {
+    /// Whether one of the hosts has the endpoint.
+    pub fn has(&self, id: &WorkloadId) -> bool {
+        self.labels.contains_key(id)
     }
 }
 

@@ -14,7 +14,7 @@ use super::machine::{SourceTranslation, Translation};
 use super::near_miss::near_misses;
 use super::packet::{ConnState, Packet, Payload, Way};
 use super::rule_match::first_mismatch;
-use super::wording::{mismatch_text, place_suffix, rule_text};
+use super::wording::{mismatch_text, payload_text, place_suffix, rule_text};
 use crate::config::EndpointToHostAction;
 use crate::model::{Action, IpVersion, TierDefault};
 use crate::policy::{ActiveRule, Direction, EndpointTier, LocalEndpoint};
@@ -28,6 +28,15 @@ pub struct Flow {
     pub destination: IpAddr,
     pub payload: Payload,
     pub state: ConnState,
+}
+
+impl std::fmt::Display for Flow {
+    /// `workload-b → workload-a, icmp type 8 code 0`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { from, to, source, destination, payload, state: _ } = self;
+        write!(f, "{from} → {to}, {}", payload_text(IpVersion::of(*source), *payload))?;
+        write!(f, " ({source} → {destination})")
+    }
 }
 
 /// One host that a flow comes through.

@@ -9,8 +9,9 @@ use rustc_hash::FxHashMap;
 use super::machine::{SourceTranslation, Translation};
 use super::packet::{ConnState, Packet, Payload, Way};
 use super::rule_match::{Sets, first_mismatch};
+use super::services::Services;
 use crate::config::{AllowAction, Config, EndpointToHostAction, NatOutgoingExclusions};
-use crate::model::{Action, IpVersion, PolicyId, Stage, TierDefault};
+use crate::model::{Action, IpVersion, PolicyId, PortRange, Stage, TierDefault};
 use crate::policy::{
     ActivePolicy, ActiveProfile, ActiveRule, Direction, EndpointTier, HostPolicy, LocalEndpoint,
 };
@@ -52,6 +53,8 @@ pub struct Judge<'p> {
     floating: BTreeMap<IpAddr, IpAddr>,
     /// Whether hosts tunnel IPv4 to each other by IP in IP.
     ipip: bool,
+    never_sent_v4: Services,
+    never_sent_v6: Services,
 }
 
 /// What policy says of a packet, and why.
@@ -128,6 +131,8 @@ impl<'p> Judge<'p> {
             by_interface,
             floating: floating_ips(owners.map(|local| &**local), config),
             ipip: config.ipip_enabled.unwrap_or_else(|| policy.pools.values().any(|pool| pool.ipip)),
+            never_sent_v4: never_sent(config, IpVersion::V4),
+            never_sent_v6: never_sent(config, IpVersion::V6),
         }
     }
 
@@ -181,6 +186,14 @@ impl<'p> Judge<'p> {
 
     pub fn is_workload_interface(&self, interface: &str) -> bool {
         self.config.interface_prefixes.iter().any(|prefix| interface.starts_with(prefix.as_str()))
+    }
+
+    /// VXLAN and IP in IP, which another host would unwrap and take for some other workload's: not to be sent by one.
+    pub fn never_sent(&self, version: IpVersion) -> &Services {
+        match version {
+            IpVersion::V4 => &self.never_sent_v4,
+            IpVersion::V6 => &self.never_sent_v6,
+        }
     }
 
     /// The sets that rules match by.
@@ -306,7 +319,7 @@ impl<'p> Judge<'p> {
             }
             ConnState::New | ConnState::Invalid | ConnState::Untracked => {}
         }
-        if direction == Direction::Egress && self.is_encapsulated(packet) {
+        if direction == Direction::Egress && self.never_sent(packet.version()).contains(packet.payload) {
             return Reason::Encapsulation;
         }
         self.by_tiers(local, direction, packet)
@@ -353,15 +366,6 @@ impl<'p> Judge<'p> {
     ) -> Option<&'p ActiveRule> {
         let mut deciding = rules.into_iter().map(|rule| &**rule).filter(|rule| rule.action != Action::Log);
         deciding.find(|rule| first_mismatch(rule, packet, &self.sets).is_none())
-    }
-
-    /// VXLAN or IP in IP: another host would unwrap it and take it for some other workload's.
-    fn is_encapsulated(&self, packet: &Packet) -> bool {
-        let config = self.config;
-        let vxlan = matches!(packet.payload, Payload::Ports { protocol: UDP, source: _, destination }
-            if destination == config.vxlan_port);
-        (vxlan && !config.allow_vxlan_packets_from_workloads)
-            || (packet.protocol() == IPIP && !config.allow_ipip_packets_from_workloads)
     }
 
     /// IP in IP that ends or begins at this host, where hosts tunnel by it.
@@ -510,6 +514,13 @@ pub fn rules<'p>(
         Direction::Ingress => ingress,
         Direction::Egress => egress,
     }
+}
+
+fn never_sent(config: &Config, version: IpVersion) -> Services {
+    let port = PortRange { first: config.vxlan_port, last: config.vxlan_port };
+    let vxlan = (!config.allow_vxlan_packets_from_workloads).then(|| Services::to_ports(version, UDP, port));
+    let ipip = (!config.allow_ipip_packets_from_workloads).then(|| Services::protocol(version, IPIP));
+    vxlan.into_iter().chain(ipip).fold(Services::none(version), |all, one| all.or(&one))
 }
 
 /// The internal address of each floating IP; of two claims to one, the first in the order of their texts has it.

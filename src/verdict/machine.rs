@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::load::{Load, Part};
 use super::packet::{ConnState, Packet, Payload, Way};
 use super::program::{
     Action, ChainNumber, Condition, Members, Policy, PortSide, Program, Rule, States, Table, Test,
 };
-use crate::model::PortRange;
+use crate::model::{IpVersion, PortRange};
 use crate::rules::ruleset::{InterfaceMatch, Side};
 
 /// Runs packets through a program.
@@ -20,7 +21,9 @@ use crate::rules::ruleset::{InterfaceMatch, Side};
 /// 3. *No program makes it hang*: ways and steps are bounded, and a run that meets a bound is refused.
 ///
 /// Goals 2 and 3 conflict where many such rules come one after the other. A condition that isn't modelled parts the way
-/// only if its rule would do something, and there is room for [`Machine::MAX_WAYS`].
+/// only if its rule would do something, and there is room for [`Load::MAX_WAYS`].
+///
+/// A set of payloads is run like one of them, and parts where a rule holds for some of it.
 pub struct Machine<'p> {
     program: &'p Program,
     forwarded: Vec<ChainNumber>,
@@ -30,7 +33,9 @@ pub struct Machine<'p> {
 
 /// One way through the program to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passage {
+pub struct Passage<L = Payload> {
+    /// What goes this way, as it was before any translation.
+    pub payloads: L,
     pub verdict: Verdict,
     /// The rule or chain's policy that decided.
     pub decided_at: Position,
@@ -103,7 +108,7 @@ pub struct Step {
 pub enum Refusal {
     /// The packet is of the other family.
     OtherFamily,
-    /// More ways than [`Machine::MAX_WAYS`].
+    /// More ways than [`Load::MAX_WAYS`].
     TooManyWays,
     /// More rules than [`Machine::MAX_RULES`] were met: the chains lead in a circle.
     Endless,
@@ -145,8 +150,6 @@ const FROM_HOST: [(&str, &[Table]); 2] = [
 ];
 
 impl<'p> Machine<'p> {
-    /// Most ways that one packet's run may part into.
-    pub const MAX_WAYS: usize = 256;
     /// Most rules that one packet's run may meet.
     pub const MAX_RULES: usize = 10_000_000;
 
@@ -169,6 +172,19 @@ impl<'p> Machine<'p> {
     /// # Errors
     /// See [`Refusal`].
     pub fn run(&self, packet: &Packet, record: Record) -> Result<Vec<Passage>, Refusal> {
+        self.run_all(packet, packet.payload, record)
+    }
+
+    /// All ways that packets like this one with any of `payloads` may take.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn run_all<L: Load>(
+        &self,
+        packet: &Packet,
+        payloads: L,
+        record: Record,
+    ) -> Result<Vec<Passage<L>>, Refusal> {
         if packet.version() != self.program.version {
             return Err(Refusal::OtherFamily);
         }
@@ -177,12 +193,11 @@ impl<'p> Machine<'p> {
             Way::ToHost { .. } => &self.to_host,
             Way::FromHost { .. } => &self.from_host,
         };
-        let mut budget = Self::MAX_RULES;
+        let mut runs = Runs { open: vec![Run::new(packet, payloads)], record, budget: Self::MAX_RULES };
         let mut passages = Vec::new();
-        let mut open = vec![Run::new(packet)];
-        while let Some(run) = open.pop() {
-            passages.push(self.finish(run, packet, bases, record, &mut open, &mut budget)?);
-            if passages.len() + open.len() > Self::MAX_WAYS {
+        while let Some(run) = runs.open.pop() {
+            passages.push(self.finish(run, packet, bases, &mut runs)?);
+            if passages.len() + runs.open.len() > L::MAX_WAYS {
                 return Err(Refusal::TooManyWays);
             }
         }
@@ -200,16 +215,14 @@ impl<'p> Machine<'p> {
         Ok(first.filter(|first| verdicts.all(|other| other == *first)))
     }
 
-    /// Takes one run to its end; where the way parts, the other ways go to `open`.
-    fn finish(
+    /// Takes one run to its end; where the way parts, the other ways are left open.
+    fn finish<L: Load>(
         &self,
-        mut run: Run,
+        mut run: Run<L>,
         packet: &Packet,
         bases: &[ChainNumber],
-        record: Record,
-        open: &mut Vec<Run>,
-        budget: &mut usize,
-    ) -> Result<Passage, Refusal> {
+        runs: &mut Runs<L>,
+    ) -> Result<Passage<L>, Refusal> {
         while let Some(&base) = bases.get(run.hook) {
             let hook = run.hook;
             if run.at.is_none() {
@@ -220,9 +233,10 @@ impl<'p> Machine<'p> {
                 run.at = Some((base, 0));
             }
             while run.hook == hook {
-                *budget = budget.checked_sub(1).ok_or(Refusal::Endless)?;
-                if let Some(verdict) = self.step(&mut run, packet, base, record, open) {
-                    return Ok(run.end(verdict));
+                runs.budget = runs.budget.checked_sub(1).ok_or(Refusal::Endless)?;
+                match self.step(run, packet, base, runs) {
+                    Stepped::On(going_on) => run = going_on,
+                    Stepped::End(ended, verdict) => return Ok(ended.end(verdict)),
                 }
             }
             if self.program.chain(base).is_some_and(|chain| chain.table == Table::Filter) {
@@ -233,61 +247,62 @@ impl<'p> Machine<'p> {
     }
 
     /// Only a connection's first packet meets the nat table.
-    fn is_skipped(&self, base: ChainNumber, run: &Run) -> bool {
+    fn is_skipped<L>(&self, base: ChainNumber, run: &Run<L>) -> bool {
         let is_nat = self.program.chain(base).is_some_and(|chain| chain.table == Table::Nat);
         is_nat && run.state != ConnState::New
     }
 
-    /// One rule, or the end of a chain. Some where the packet goes no further.
-    fn step(
+    /// One rule, or the end of a chain.
+    fn step<L: Load>(
         &self,
-        run: &mut Run,
+        mut run: Run<L>,
         packet: &Packet,
         base: ChainNumber,
-        record: Record,
-        open: &mut Vec<Run>,
-    ) -> Option<Verdict> {
-        let (number, index) = run.at?;
-        let chain = self.program.chain(number)?;
-        let Some(rule) = chain.rules.get(index) else {
-            return self.leave(run, base);
-        };
+        runs: &mut Runs<L>,
+    ) -> Stepped<L> {
+        let Some((number, index)) = run.at else { return self.leave(run, base) };
+        let rule = self.program.chain(number).and_then(|chain| chain.rules.get(index));
+        let Some(rule) = rule else { return self.leave(run, base) };
         let at = Position { chain: number, rule: Some(index) };
         run.at = Some((number, index + 1));
-        match self.holds(rule, run, packet) {
-            Holds::No => return None,
-            Holds::Yes => {}
-            Holds::Unknown(what) => {
-                if rule.action == Action::Continue {
-                    return None;
-                }
-                let mut other = run.clone();
-                other.suppose(at, what, Supposed::DoesNotHold);
-                open.push(other);
-                run.suppose(at, what, Supposed::Holds);
-            }
+        let Holds { yes, no, unknown } = self.holds(rule, &run, packet);
+        let Some(yes) = yes else { return Stepped::On(run) };
+        // Who goes on alike need not part.
+        if rule.action == Action::Continue && (unknown.is_some() || no.is_some()) {
+            return Stepped::On(run);
+        }
+        if let Some(no) = no {
+            runs.open.push(Run { payloads: no, ..run.clone() });
+        }
+        run.payloads = yes;
+        if let Some(what) = unknown {
+            let mut other = run.clone();
+            other.suppose(at, what, Supposed::DoesNotHold);
+            runs.open.push(other);
+            run.suppose(at, what, Supposed::Holds);
         }
         run.decided_at = at;
-        let verdict = self.act(rule, run, at, base, open);
-        if record == Record::Steps {
+        let mut stepped = self.act(rule, run, at, base, runs);
+        if runs.record == Record::Steps {
+            let (Stepped::On(run) | Stepped::End(run, _)) = &mut stepped;
             run.steps.push(Step { at, mark: run.mark });
         }
-        verdict
+        stepped
     }
 
-    fn act(
+    fn act<L: Load>(
         &self,
         rule: &Rule,
-        run: &mut Run,
+        mut run: Run<L>,
         at: Position,
         base: ChainNumber,
-        open: &mut Vec<Run>,
-    ) -> Option<Verdict> {
+        runs: &mut Runs<L>,
+    ) -> Stepped<L> {
         match &rule.action {
             Action::Continue => {}
             Action::Accept => run.next_hook(),
-            Action::Drop => return Some(Verdict::Drop),
-            Action::Reject => return Some(Verdict::Reject),
+            Action::Drop => return Stepped::End(run, Verdict::Drop),
+            Action::Reject => return Stepped::End(run, Verdict::Reject),
             Action::Return => return self.leave(run, base),
             Action::Jump(to) => {
                 run.stack.extend(run.at);
@@ -307,9 +322,6 @@ impl<'p> Machine<'p> {
             }
             Action::TranslateDestination { to, port } => {
                 run.destination = *to;
-                if let (Some(port), Payload::Ports { destination, .. }) = (port, &mut run.payload) {
-                    *destination = *port;
-                }
                 run.translation.destination = Some((*to, *port));
                 run.next_hook();
             }
@@ -319,47 +331,52 @@ impl<'p> Machine<'p> {
                 accepted.next_hook();
                 let mut going_on = run.clone();
                 going_on.suppose(at, what, Supposed::GoesOn);
-                open.extend([accepted, going_on]);
+                runs.open.extend([accepted, going_on]);
                 run.suppose(at, what, Supposed::Drops);
-                return Some(Verdict::Drop);
+                return Stepped::End(run, Verdict::Drop);
             }
         }
-        None
+        Stepped::On(run)
     }
 
     /// Back to whoever jumped here; from a chain of the kernel's own, to its policy.
-    fn leave(&self, run: &mut Run, base: ChainNumber) -> Option<Verdict> {
+    fn leave<L>(&self, mut run: Run<L>, base: ChainNumber) -> Stepped<L> {
         if let Some(back) = run.stack.pop() {
             run.at = Some(back);
-            return None;
+            return Stepped::On(run);
         }
         run.decided_at = Position { chain: base, rule: None };
-        match self.program.chain(base)?.policy {
-            Some(Policy::Drop) => Some(Verdict::Drop),
+        match self.program.chain(base).and_then(|chain| chain.policy) {
+            Some(Policy::Drop) => Stepped::End(run, Verdict::Drop),
             Some(Policy::Accept) | None => {
                 run.next_hook();
-                None
+                Stepped::On(run)
             }
         }
     }
 
-    fn holds<'r>(&self, rule: &'r Rule, run: &Run, packet: &Packet) -> Holds<'r>
+    fn holds<'r, L: Load>(&self, rule: &'r Rule, run: &Run<L>, packet: &Packet) -> Holds<'r, L>
     where
         'p: 'r,
     {
-        let mut unknown = None;
+        let mut holds = Holds { yes: Some(run.payloads.clone()), no: None, unknown: None };
         for Condition { negated, test } in &rule.conditions {
             match self.test(test, run, packet) {
-                Ok(holds) if holds == *negated => return Holds::No,
-                Ok(_) => {}
-                Err(what) => unknown = unknown.or(Some(what)),
+                Tested::Known(known) if known == *negated => return Holds::no(),
+                Tested::Known(_) => {}
+                Tested::Unknown(what) => holds.unknown = holds.unknown.or(Some(what)),
+                Tested::Depends(asked) => {
+                    holds.keep(packet.version(), &asked.part(), *negated);
+                    if holds.yes.is_none() {
+                        return Holds::no();
+                    }
+                }
             }
         }
-        unknown.map_or(Holds::Yes, Holds::Unknown)
+        holds
     }
 
-    /// Whether the test holds, or what makes that unknown.
-    fn test<'t>(&self, test: &'t Test, run: &Run, packet: &Packet) -> Result<bool, &'t str>
+    fn test<'t, L>(&self, test: &'t Test, run: &Run<L>, packet: &Packet) -> Tested<'t>
     where
         'p: 't,
     {
@@ -367,59 +384,159 @@ impl<'p> Machine<'p> {
             Side::Source => packet.source,
             Side::Destination => run.destination,
         };
-        Ok(match test {
-            Test::Protocol(number) => packet.protocol() == *number,
+        Tested::Known(match test {
+            Test::Protocol(number) => return Tested::Depends(Asked::Protocol(*number)),
             Test::Address(side, net) => net.contains(&address(side)),
             Test::InInterface(interface) => matches_interface(interface, packet.way.input()),
             Test::OutInterface(interface) => matches_interface(interface, packet.way.output()),
-            Test::Ports(side, ranges) => {
-                run.payload.ports().is_some_and(|ports| has_port(*side, ranges, ports))
+            Test::Ports(side, ranges) => return ask_ports(*side, ranges, run.translated_port()),
+            Test::Icmp { icmp_type, codes } => {
+                return Tested::Depends(Asked::Icmp { icmp_type: *icmp_type, codes: *codes });
             }
-            Test::Icmp { icmp_type: wanted, codes: (first, last) } => match run.payload {
-                Payload::Icmp { icmp_type, code } => {
-                    wanted.is_none_or(|wanted| wanted == icmp_type) && (*first..=*last).contains(&code)
-                }
-                Payload::Ports { .. } | Payload::Other { .. } => false,
-            },
             Test::State(states) => states.has(run.state, &run.translation),
             Test::Mark { value, mask } => {
                 let known = mask & !run.blurred;
                 let known_agree = run.mark & known == value & known;
                 if known_agree && known != *mask {
-                    return Err("a packet mark that others may set");
+                    return Tested::Unknown("a packet mark that others may set");
                 }
                 known_agree && value & !mask == 0
             }
             Test::Set(number, sides) => {
-                let Some(set) = self.program.set(*number) else { return Ok(false) };
-                match &set.members {
-                    Members::Addresses(ranges) => {
-                        sides.first().is_some_and(|side| ranges.contains(address(side)))
+                let members = self.program.set(*number).map(|set| &set.members);
+                match (members, sides.as_slice()) {
+                    (Some(Members::Addresses(ranges)), [side, ..]) => ranges.contains(address(side)),
+                    (Some(Members::AddressPorts(members)), [side, port_side, ..]) => {
+                        let pairs = of_address(members, address(side));
+                        return ask_pairs(*port_side, pairs, run.translated_port());
                     }
-                    Members::AddressPorts(members) => has_address_port(members, sides, address, run, packet),
-                    Members::Unknown(why) => return Err(why),
+                    (Some(Members::Unknown(why)), _) => return Tested::Unknown(why),
+                    (None, _) | (Some(Members::Addresses(_) | Members::AddressPorts(_)), _) => false,
                 }
             }
             Test::ReversePath => packet.reverse_path,
-            Test::Local { side, limit_iface_out } => is_local(*side, &packet.way, address(side))
-                .and_then(|local| (!(local && *limit_iface_out)).then_some(local))
-                .ok_or("which addresses the interface has")?,
-            Test::Unknown(what) => return Err(what),
+            Test::Local { side, limit_iface_out } => match is_local(*side, &packet.way, address(side)) {
+                Some(true) if *limit_iface_out => {
+                    return Tested::Unknown("which addresses the interface has");
+                }
+                Some(local) => local,
+                None => return Tested::Unknown("which addresses the host has"),
+            },
+            Test::Unknown(what) => return Tested::Unknown(what),
         })
     }
 }
 
-/// Whether a rule's conditions hold.
-enum Holds<'r> {
-    Yes,
-    No,
+/// How one rule left a run.
+enum Stepped<L> {
+    On(Run<L>),
+    End(Run<L>, Verdict),
+}
+
+/// For which of a run's payloads a rule's conditions hold.
+struct Holds<'r, L> {
+    yes: Option<L>,
+    no: Option<L>,
+    /// What would have to be known for those in `yes`.
+    unknown: Option<&'r str>,
+}
+
+impl<L: Load> Holds<'_, L> {
+    fn no() -> Self {
+        Self { yes: None, no: None, unknown: None }
+    }
+
+    /// Those of `yes` that the part has, or with `negated` those that it has not, stay there.
+    fn keep(&mut self, version: IpVersion, part: &Part<'_>, negated: bool) {
+        let Some(yes) = self.yes.take() else { return };
+        let (has, has_not) = yes.split(version, part);
+        let (stays, goes) = if negated { (has_not, has) } else { (has, has_not) };
+        self.yes = stays;
+        self.no = match (self.no.take(), goes) {
+            (Some(a), Some(b)) => Some(a.join(b)),
+            (a, b) => a.or(b),
+        };
+    }
+}
+
+/// What a test says of a packet.
+enum Tested<'t> {
+    Known(bool),
     /// What would have to be known.
-    Unknown(&'r str),
+    Unknown(&'t str),
+    /// It depends on the payload.
+    Depends(Asked<'t>),
+}
+
+/// What is asked of the payload.
+enum Asked<'t> {
+    Protocol(u8),
+    /// A protocol with ports, whatever they are.
+    AnyPort,
+    Protocols(Vec<u8>),
+    Ports(PortSide, &'t [PortRange]),
+    Icmp {
+        icmp_type: Option<u8>,
+        codes: (u8, u8),
+    },
+    Pairs(Side, &'t [(IpAddr, u8, u16)]),
+}
+
+impl Asked<'_> {
+    fn part(&self) -> Part<'_> {
+        match self {
+            Self::Protocol(number) => Part::Protocols(std::slice::from_ref(number)),
+            Self::AnyPort => Part::Protocols(&Payload::PORT_PROTOCOLS),
+            Self::Protocols(numbers) => Part::Protocols(numbers),
+            Self::Ports(side, ranges) => Part::Ports(*side, ranges),
+            Self::Icmp { icmp_type, codes } => Part::Icmp { icmp_type: *icmp_type, codes: *codes },
+            Self::Pairs(side, pairs) => Part::Pairs(*side, pairs),
+        }
+    }
+}
+
+/// Ports, where the destination's may have been translated to one that is known.
+fn ask_ports(side: PortSide, ranges: &[PortRange], translated: Option<u16>) -> Tested<'_> {
+    let within = |port| ranges.iter().any(|range| (range.first..=range.last).contains(&port));
+    match (side, translated) {
+        (PortSide::Source, _) | (_, None) => Tested::Depends(Asked::Ports(side, ranges)),
+        (PortSide::Destination | PortSide::Either, Some(port)) if within(port) => {
+            Tested::Depends(Asked::AnyPort)
+        }
+        (PortSide::Destination, Some(_)) => Tested::Known(false),
+        (PortSide::Either, Some(_)) => Tested::Depends(Asked::Ports(PortSide::Source, ranges)),
+    }
+}
+
+fn ask_pairs(side: Side, pairs: &[(IpAddr, u8, u16)], translated: Option<u16>) -> Tested<'_> {
+    Tested::Depends(match (side, translated) {
+        (Side::Destination, Some(translated)) => {
+            let with_port = pairs.iter().filter(|(_, _, port)| *port == translated);
+            Asked::Protocols(with_port.map(|(_, protocol, _)| *protocol).collect())
+        }
+        (Side::Source | Side::Destination, _) => Asked::Pairs(side, pairs),
+    })
+}
+
+/// The part of sorted members that has the address.
+fn of_address(members: &[(IpAddr, u8, u16)], address: IpAddr) -> &[(IpAddr, u8, u16)] {
+    let first = members.partition_point(|(member, ..)| *member < address);
+    let behind = members.partition_point(|(member, ..)| *member <= address);
+    members.get(first..behind).unwrap_or_default()
+}
+
+/// The runs that are still to be taken to their ends.
+struct Runs<L> {
+    open: Vec<Run<L>>,
+    record: Record,
+    /// How many more rules may be met.
+    budget: usize,
 }
 
 /// A packet on its way: what changes as it goes.
 #[derive(Clone)]
-struct Run {
+struct Run<L> {
+    payloads: L,
     /// Which of the way's chains of the kernel's own.
     hook: usize,
     /// The next rule; None before the chain is entered.
@@ -430,7 +547,6 @@ struct Run {
     /// Bits of the mark that aren't known.
     blurred: u32,
     destination: IpAddr,
-    payload: Payload,
     state: ConnState,
     translation: Translation,
     decided_at: Position,
@@ -439,16 +555,16 @@ struct Run {
     steps: Vec<Step>,
 }
 
-impl Run {
-    fn new(packet: &Packet) -> Self {
+impl<L> Run<L> {
+    fn new(packet: &Packet, payloads: L) -> Self {
         Self {
+            payloads,
             hook: 0,
             at: None,
             stack: Vec::new(),
             mark: 0,
             blurred: 0,
             destination: packet.destination,
-            payload: packet.payload,
             state: packet.state,
             translation: Translation::default(),
             decided_at: Position { chain: ChainNumber(0), rule: None },
@@ -468,9 +584,14 @@ impl Run {
         self.assumptions.push(Assumption { at, what: what.into(), supposed });
     }
 
-    fn end(self, verdict: Verdict) -> Passage {
-        let Self { translation, decided_at, left_filter_at, assumptions, steps, .. } = self;
-        Passage { verdict, decided_at, left_filter_at, translation, assumptions, steps }
+    /// The destination port, where translation has given another.
+    fn translated_port(&self) -> Option<u16> {
+        self.translation.destination?.1
+    }
+
+    fn end(self, verdict: Verdict) -> Passage<L> {
+        let Self { payloads, translation, decided_at, left_filter_at, assumptions, steps, .. } = self;
+        Passage { payloads, verdict, decided_at, left_filter_at, translation, assumptions, steps }
     }
 }
 
@@ -496,31 +617,6 @@ fn matches_interface(wanted: &InterfaceMatch, interface: Option<&Arc<str>>) -> b
         InterfaceMatch::Name(name) => **name == *interface,
         InterfaceMatch::Prefix(prefix) => interface.starts_with(&**prefix),
     }
-}
-
-fn has_port(side: PortSide, ranges: &[PortRange], (source, destination): (u16, u16)) -> bool {
-    let within = |port| ranges.iter().any(|range| (range.first..=range.last).contains(&port));
-    match side {
-        PortSide::Source => within(source),
-        PortSide::Destination => within(destination),
-        PortSide::Either => within(source) || within(destination),
-    }
-}
-
-fn has_address_port(
-    members: &[(IpAddr, u8, u16)],
-    sides: &[Side],
-    address: impl Fn(&Side) -> IpAddr,
-    run: &Run,
-    packet: &Packet,
-) -> bool {
-    let (Some(address_side), Some(port_side)) = (sides.first(), sides.get(1)) else { return false };
-    let Some((source, destination)) = run.payload.ports() else { return false };
-    let port = match port_side {
-        Side::Source => source,
-        Side::Destination => destination,
-    };
-    members.binary_search(&(address(address_side), packet.protocol(), port)).is_ok()
 }
 
 /// Whether the address is one of the host's own, as far as its way tells: what is forwarded is between others.

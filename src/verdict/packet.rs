@@ -58,10 +58,7 @@ impl Packet {
 
     /// The protocol's number.
     pub fn protocol(&self) -> u8 {
-        match (self.payload, self.version()) {
-            (Payload::Ports { protocol, .. } | Payload::Other { protocol }, _) => protocol,
-            (Payload::Icmp { .. }, version) => Payload::icmp_of(version),
-        }
+        self.payload.protocol(self.version())
     }
 }
 
@@ -95,6 +92,14 @@ impl Payload {
             Self::Icmp { icmp_type: icmp.0, code: icmp.1 }
         } else {
             Self::Other { protocol }
+        }
+    }
+
+    /// The protocol's number, in a packet of that family.
+    pub fn protocol(self, version: IpVersion) -> u8 {
+        match self {
+            Self::Ports { protocol, .. } | Self::Other { protocol } => protocol,
+            Self::Icmp { .. } => Self::icmp_of(version),
         }
     }
 

@@ -78,6 +78,18 @@ impl<'p> Sets<'p> {
         })
     }
 
+    /// The protocols and ports that the set has of the address.
+    pub fn ports_of(&self, id: &SetId, address: IpAddr) -> impl Iterator<Item = (u8, u16)> + use<'p> {
+        let members = self.find(id).map_or(&[][..], |set| &set.members);
+        let first =
+            members.partition_point(|member| *member < Member::IpPort(address, TransportProtocol::Tcp, 0));
+        let members = members.get(first..).unwrap_or_default().iter();
+        members.map_while(move |member| match member {
+            Member::IpPort(of, protocol, port) if *of == address => Some((protocol.number(), *port)),
+            Member::IpPort(..) | Member::Net(_) => None,
+        })
+    }
+
     /// Whether the set has the address with this port.
     fn has_port(&self, id: &SetId, address: IpAddr, protocol: u8, port: u16) -> bool {
         let Some(Lengths { set, v4: _, v6: _ }) = self.by_id.get(id) else { return false };
@@ -151,7 +163,7 @@ pub fn first_mismatch<'p>(rule: &'p ActiveRule, packet: &Packet, sets: &Sets<'_>
 }
 
 /// The family that a protocol belongs to.
-fn family(protocol: Protocol) -> Option<IpVersion> {
+pub fn family(protocol: Protocol) -> Option<IpVersion> {
     [IpVersion::V4, IpVersion::V6].into_iter().find(|version| Payload::icmp_of(*version) == protocol.number())
 }
 
@@ -163,15 +175,25 @@ struct End {
     port: Option<u16>,
 }
 
-fn failing_field<'p>(side: &'p ActiveSide, end: End, sets: &Sets<'_>) -> Option<Field<'p>> {
-    let ActiveSide { nets, not_nets, sets: in_sets, not_sets, ports, port_sets, not_ports, not_port_sets } =
-        side;
-    let End { address, protocol, port } = end;
+/// Whether the address of one side is as the rule asks, whatever the port.
+pub fn has_address(side: &ActiveSide, address: IpAddr, sets: &Sets<'_>) -> bool {
+    failing_address(side, address, sets).is_none()
+}
+
+fn failing_address<'p>(side: &'p ActiveSide, address: IpAddr, sets: &Sets<'_>) -> Option<Field<'p>> {
+    let ActiveSide {
+        nets,
+        not_nets,
+        sets: in_sets,
+        not_sets,
+        ports: _,
+        port_sets: _,
+        not_ports: _,
+        not_port_sets: _,
+    } = side;
     let is_other_family = |nets: &[IpNet]| {
         !nets.is_empty() && nets.iter().all(|net| IpVersion::of(net.addr()) != IpVersion::of(address))
     };
-    let with_port = |id: &SetId| port.is_some_and(|port| sets.has_port(id, address, protocol, port));
-    let in_range = |range: &PortRange| port.is_some_and(|port| (range.first..=range.last).contains(&port));
     if let Some(others) = [nets, not_nets].into_iter().find(|nets| is_other_family(nets)) {
         return Some(Field::NetsOfOtherFamily(others));
     }
@@ -184,9 +206,17 @@ fn failing_field<'p>(side: &'p ActiveSide, end: End, sets: &Sets<'_>) -> Option<
     if let Some(id) = in_sets.iter().find(|id| !sets.has_address(id, address)) {
         return Some(Field::Set(id));
     }
-    if let Some(id) = not_sets.iter().find(|id| sets.has_address(id, address)) {
-        return Some(Field::NotSet(id));
+    not_sets.iter().find(|id| sets.has_address(id, address)).map(Field::NotSet)
+}
+
+fn failing_field<'p>(side: &'p ActiveSide, end: End, sets: &Sets<'_>) -> Option<Field<'p>> {
+    let End { address, protocol, port } = end;
+    if let Some(field) = failing_address(side, address, sets) {
+        return Some(field);
     }
+    let ActiveSide { ports, port_sets, not_ports, not_port_sets, .. } = side;
+    let with_port = |id: &SetId| port.is_some_and(|port| sets.has_port(id, address, protocol, port));
+    let in_range = |range: &PortRange| port.is_some_and(|port| (range.first..=range.last).contains(&port));
     let asks_port = !ports.is_empty() || !port_sets.is_empty();
     if asks_port && !ports.iter().any(in_range) && !port_sets.iter().any(with_port) {
         return Some(Field::Ports(ports, port_sets));

@@ -90,7 +90,8 @@ impl Walk {
 }
 
 fn way(program: &Program, passage: &Passage, tell: &impl Fn(&Chain, usize) -> Told) -> Way {
-    let Passage { verdict, decided_at, left_filter_at, translation: _, assumptions, steps } = passage;
+    let Passage { payloads: _, verdict, decided_at, left_filter_at, translation: _, assumptions, steps } =
+        passage;
     let told = |at: &Position| {
         let chain = program.chain(at.chain)?;
         let Told { rule, reason, packets } = tell(chain, at.rule?);

@@ -129,6 +129,22 @@ fn side_text(word: &str, side: &ActiveSide, sets: &Sets<'_>) -> Option<String> {
     (!parts.is_empty()).then(|| format!("{word} {}", parts.join(" ")))
 }
 
+/// `tcp port 80`, `icmp type 8 code 0`
+pub fn payload_text(version: IpVersion, payload: Payload) -> String {
+    match payload {
+        Payload::Ports { protocol, source: _, destination } => {
+            format!("{} port {destination}", number_name(protocol))
+        }
+        Payload::Icmp { icmp_type, code } => {
+            format!("{} type {icmp_type} code {code}", number_name(Payload::icmp_of(version)))
+        }
+        Payload::Other { protocol } => match protocol_name(protocol) {
+            Some(name) => name.to_owned(),
+            None => format!("protocol {protocol}"),
+        },
+    }
+}
+
 /// What a set stands for.
 fn meaning(id: &SetId, sets: &Sets<'_>) -> String {
     sets.find(id).map_or_else(|| id.0.to_string(), |set| format!("`{}`", set.meaning))

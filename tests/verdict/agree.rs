@@ -1,11 +1,16 @@
 //! The policy interpreter and the chain interpreter say the same of every packet.
 
 use felix_rs::model::IpVersion;
+use felix_rs::policy::Direction;
+use felix_rs::verdict::allowed::allowed;
 use felix_rs::verdict::boundary::boundary_packets;
+
 use felix_rs::verdict::check::{Disagreement, compare};
-use felix_rs::verdict::machine::Machine;
-use felix_rs::verdict::packet::Packet;
+use felix_rs::verdict::judge::Judge;
+use felix_rs::verdict::machine::{Machine, Record, Refusal};
+use felix_rs::verdict::packet::{ConnState, Packet};
 use felix_rs::verdict::program::{Policy, Program};
+use felix_rs::verdict::services::Services;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
@@ -17,6 +22,9 @@ use crate::world::World;
 
 /// Random packets of each family beside those at the edges of rules and sets.
 const RANDOM_PACKETS: usize = 150;
+
+/// Once in so many packets, what is allowed as a set is looked at: that takes longer.
+const SETS_AMONG: usize = 25;
 
 /// Compares until `pairs` pairs of a policy set and a packet were compared; prints how many, and from which seed.
 pub fn policy_equals_chains(seed: u64, pairs: usize) -> Result<(), Failed> {
@@ -46,9 +54,49 @@ fn compare_all(documents: &[Value], mut random: Random) -> Result<usize, String>
         for packet in packets(&world, ruleset.version, &mut random) {
             compared += 1;
             compare(&judge, &machine, &packet).map_err(|fault: Box<Disagreement>| fault.to_string())?;
+            if compared % SETS_AMONG == 0 {
+                one_of_the_allowed(&world, &judge, &packet)?;
+                one_of_the_accepted(&machine, &packet)?;
+            }
         }
     }
     Ok(compared)
+}
+
+/// What is allowed as a set has the packet exactly if the packet is allowed.
+fn one_of_the_allowed(world: &World, judge: &Judge<'_>, packet: &Packet) -> Result<(), String> {
+    let packet = Packet { state: ConnState::New, ..packet.clone() };
+    for local in world.policy().endpoints.values() {
+        for direction in [Direction::Ingress, Direction::Egress] {
+            let services = allowed(judge, local, direction, packet.source, packet.destination);
+            let decision = judge.at_endpoint(local, direction, &packet);
+            if services.contains(packet.payload) != decision.allowed {
+                let (id, direction) = (&local.endpoint.id, direction.name());
+                return Err(format!(
+                    "{packet}: {direction} of {id} allows {services}, but {:?}",
+                    decision.reason
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the chains do with all payloads at once is what they do with each.
+fn one_of_the_accepted(machine: &Machine<'_>, packet: &Packet) -> Result<(), String> {
+    let refused = |refusal: Refusal| format!("{packet}: {refusal}");
+    let all = Services::all(packet.version());
+    let together = machine.run_all(packet, all.clone(), Record::Nothing).map_err(refused)?;
+    let alone = machine.run(packet, Record::Nothing).map_err(refused)?;
+    let of_it: Vec<_> = together.iter().filter(|passage| passage.payloads.contains(packet.payload)).collect();
+    let same = of_it.len() == alone.len()
+        && of_it.iter().all(|a| {
+            alone
+                .iter()
+                .any(|b| (a.verdict, a.decided_at, a.translation) == (b.verdict, b.decided_at, b.translation))
+        });
+    let total = together.iter().fold(Services::none(packet.version()), |all, one| all.or(&one.payloads));
+    if same && total == all { Ok(()) } else { Err(format!("{packet}: {alone:?} alone, {of_it:?} together")) }
 }
 
 /// Packets at the edges, and random ones.

@@ -42,8 +42,9 @@ pub fn boundary_packets(policy: &HostPolicy, config: &Config, version: IpVersion
         for direction in [Direction::Ingress, Direction::Egress] {
             let start = boundary.packets.len();
             boundary.endpoint(local, direction, &mut seen);
-            if direction == Direction::Ingress {
-                boundary.between(local, senders.clone().copied(), start, &judge);
+            match direction {
+                Direction::Ingress => boundary.between(local, senders.clone().copied(), start, &judge),
+                Direction::Egress => boundary.at_host(local, start, &judge),
             }
             boundary.common(local, direction);
         }
@@ -139,6 +140,18 @@ impl<'p> Boundary<'p> {
                 if found.insert((sends, receives)) {
                     self.packets.push(packet);
                 }
+            }
+        }
+    }
+
+    /// To the host: one of the packets behind `start` that egress lets through, and one that it doesn't.
+    fn at_host<'l>(&mut self, local: &'l LocalEndpoint, start: usize, judge: &Judge<'l>) {
+        let made: Vec<Packet> = self.packets.iter().skip(start).take(PACKETS_BETWEEN).cloned().collect();
+        let mut found = BTreeSet::new();
+        for packet in made {
+            if found.insert(judge.at_endpoint(local, Direction::Egress, &packet).allowed) {
+                let way = Way::ToHost { input: Arc::clone(&local.endpoint.interface) };
+                self.packets.push(Packet { way, ..packet });
             }
         }
     }

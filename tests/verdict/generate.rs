@@ -40,7 +40,7 @@ pub fn documents(random: &mut Random) -> Vec<Value> {
     for number in 0..random.below(3) {
         documents.push(workload("host-2", &format!("remote-{number}"), &format!("cali9{number}"), random));
     }
-    if random.once_in(10) {
+    if random.once_in(7) {
         // So many of one selector that their group asks for a verdict between two of them.
         documents.extend((0..random.between(6, 8)).map(|number| member_of_group(number, random)));
     } else {

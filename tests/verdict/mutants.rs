@@ -15,6 +15,7 @@ mod host;
 mod site;
 mod verdicts;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -84,6 +85,12 @@ struct Scene {
 
 struct Family {
     ruleset: Ruleset,
+    random: Random,
+    /// Made where they are asked for: most faults have no place in most policy sets.
+    packets: OnceCell<Packets>,
+}
+
+struct Packets {
     /// Those at the edges first.
     packets: Vec<Packet>,
     edges: usize,
@@ -100,8 +107,6 @@ enum Outcome {
 }
 
 impl Scene {
-    /// # Errors
-    /// Without any fault, policy and chains differ: then nothing can be learned from a difference.
     fn random(random: &mut Random) -> Result<Self, Failed> {
         let world = World::of(HOST, &documents(random)).map_err(|error| error.to_string())?;
         let (mut policy, config) = (world.policy().clone(), world.config().clone());
@@ -112,45 +117,51 @@ impl Scene {
                 Arc::make_mut(&mut local.endpoint).active = false;
             }
         }
-        let versions: Vec<_> = world.desired.rulesets.iter().map(|ruleset| ruleset.version).collect();
-        let mut families = Vec::new();
-        for version in versions {
+        let versions = world.desired.rulesets.iter().map(|ruleset| ruleset.version);
+        let families = versions.map(|version| {
             let ruleset = compile(&policy, &config, version).map_err(|error| error.to_string())?;
-            let mut packets = boundary_packets(&policy, &config, version);
-            let edges = packets.len();
-            packets.extend(random_packets(version, random));
-            families.push(Family { ruleset, packets, edges });
-        }
-        let scene = Self { policy, config, families };
-        match scene.families.iter().find_map(|family| scene.first_difference(&family.ruleset, family)) {
-            Some((_, fault)) => Err(format!("without any fault: {fault}").into()),
-            None => Ok(scene),
-        }
+            Ok(Family { ruleset, random: random.clone(), packets: OnceCell::new() })
+        });
+        let families = families.collect::<Result<_, Failed>>()?;
+        Ok(Self { policy, config, families })
     }
 
     /// Plants the fault at one of its places.
+    ///
+    /// # Errors
+    /// A packet that finds it is seen otherwise without the fault too: then it has found nothing.
     fn outcome(&self, mutant: &Mutant, random: &mut Random) -> Result<Outcome, Failed> {
         let marks = Marks::allocate(self.config.mark_mask).map_err(|error| error.to_string())?;
         let first = random.below(self.families.len());
-        let families = self.families[first..].iter().chain(&self.families[..first]);
-        for family in families {
-            let Some(ruleset) = mutant.apply(&family.ruleset, marks, random) else { continue };
-            return Ok(match self.first_difference(&ruleset, family) {
-                None => Outcome::Survived,
-                Some((number, _)) if number < family.edges => Outcome::KilledAtEdges,
-                Some(_) => Outcome::KilledByRandom,
-            });
+        let mut families = self.families[first..].iter().chain(&self.families[..first]);
+        let planted =
+            families.find_map(|family| Some((family, mutant.apply(&family.ruleset, marks, random)?)));
+        let Some((family, ruleset)) = planted else { return Ok(Outcome::NotApplied) };
+        let Packets { packets, edges } = family.packets.get_or_init(|| self.packets(family));
+        let Some((number, _)) = self.first_difference(&ruleset, packets) else {
+            return Ok(Outcome::Survived);
+        };
+        match self.first_difference(&family.ruleset, &packets[number..=number]) {
+            Some((_, fault)) => Err(format!("without any fault: {fault}").into()),
+            None if number < *edges => Ok(Outcome::KilledAtEdges),
+            None => Ok(Outcome::KilledByRandom),
         }
-        Ok(Outcome::NotApplied)
+    }
+
+    fn packets(&self, family: &Family) -> Packets {
+        let version = family.ruleset.version;
+        let mut packets = boundary_packets(&self.policy, &self.config, version);
+        let edges = packets.len();
+        packets.extend(random_packets(version, &mut family.random.clone()));
+        Packets { packets, edges }
     }
 
     /// The first packet of which policy and chains differ: its number, and what they say.
-    fn first_difference(&self, ruleset: &Ruleset, family: &Family) -> Option<(usize, String)> {
+    fn first_difference(&self, ruleset: &Ruleset, packets: &[Packet]) -> Option<(usize, String)> {
         let judge = Judge::new(&self.policy, &self.config);
         let program = Program::compiled(ruleset, Policy::Accept);
         let machine = Machine::new(&program);
-        let mut packets = family.packets.iter().enumerate();
-        packets.find_map(|(number, packet)| {
+        packets.iter().enumerate().find_map(|(number, packet)| {
             compare(&judge, &machine, packet).err().map(|fault| (number, fault.to_string()))
         })
     }

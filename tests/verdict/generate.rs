@@ -40,11 +40,13 @@ pub fn documents(random: &mut Random) -> Vec<Value> {
     for number in 0..random.below(3) {
         documents.push(workload("host-2", &format!("remote-{number}"), &format!("cali9{number}"), random));
     }
-    if random.once_in(7) {
+    match random.below(14) {
         // So many of one selector that their group asks for a verdict between two of them.
-        documents.extend((0..random.between(6, 8)).map(|number| member_of_group(number, random)));
-    } else {
-        documents.extend((0..random.between(0, 5)).map(|number| policy(number, random)));
+        0 | 1 => documents.extend((0..random.between(6, 8)).map(|number| member_of_group(number, random))),
+        2 => {
+            documents.extend([passing_neighbour("all()", 1, random), passing_neighbour("!has(c)", 2, random)])
+        }
+        _ => documents.extend((0..random.between(0, 5)).map(|number| policy(number, random))),
     }
     if random.once_in(3) {
         documents.push(tier("platform", random));
@@ -190,6 +192,17 @@ fn member_of_group(number: usize, random: &mut Random) -> Value {
     let rules = |random: &mut Random| -> Vec<Value> { (0..random.below(3)).map(|_| rule(random)).collect() };
     let spec = json!({"selector": "all()", "ingress": rules(random), "egress": rules(random)});
     document("GlobalNetworkPolicy", json!({"name": format!("g-{number}")}), spec)
+}
+
+/// Of a tier that governs all, but not of one group with a neighbour of another selector.
+fn passing_neighbour(selector: &str, order: usize, random: &mut Random) -> Value {
+    let rules = |random: &mut Random| -> Vec<Value> {
+        let action = random.of(&["Pass", "Pass", "Allow", "Deny"]);
+        vec![json!({"action": action, "protocol": random.of(&["TCP", "UDP"])}), rule(random)]
+    };
+    let spec =
+        json!({"order": order, "selector": selector, "ingress": rules(random), "egress": rules(random)});
+    document("GlobalNetworkPolicy", json!({"name": format!("n-{order}")}), spec)
 }
 
 fn policy_v1(name: &str, mut spec: Map<String, Value>, random: &mut Random) -> Value {

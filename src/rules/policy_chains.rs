@@ -42,6 +42,11 @@ fn chain_rules(
         push_rules(&mut rules, rule, tier, context);
     }
     strip_trailing_returns(&mut rules);
+    match owner {
+        // The start of a tier has cleared the mark.
+        Owner::Policy(_) => {}
+        Owner::Profile(_) => clear_pass_of_others(&mut rules, context.marks.pass),
+    }
     let title = format!("{owner} {}", direction.name());
     match rules.first_mut() {
         Some(first) => first.comments.push(title),
@@ -53,6 +58,17 @@ fn chain_rules(
         }),
     }
     rules
+}
+
+/// A tier or profile before this profile may have passed: a rule that returns on that mark would return although its own
+/// criteria don't hold.
+fn clear_pass_of_others(rules: &mut Vec<Rule>, pass: u32) {
+    let passing = rules.iter().find(|rule| rule.target == Some(Target::mark(pass)));
+    if let Some(Rule { provenance, .. }) = passing {
+        let provenance = provenance.clone();
+        let target = Some(Target::ClearMark { mask: pass });
+        rules.insert(0, Rule { comments: Vec::new(), matches: Vec::new(), target, provenance });
+    }
 }
 
 /// A chain returns at its end anyway.
@@ -194,6 +210,24 @@ mod tests {
         assert_eq!(
             lines(&egress),
             ["cali-pro-_ffOMcf6pikpiZ6hgKc".to_owned(), titled(&format!("Profile {name} egress"), "")]
+        );
+    }
+
+    #[test]
+    fn a_profile_passes_by_its_own_rules_only() {
+        let tcp = ActiveRule { protocol: Some(Protocol::Tcp), ..active(Action::Pass) };
+        let rules = [tcp, active(Action::Deny)].map(Arc::new).to_vec();
+        let profile = ActiveProfile { name: "p".into(), ingress: rules, egress: vec![], place: None };
+        let [ingress, _] = profile_chains(&profile, &context(&Config::default()));
+        assert_eq!(
+            lines(&ingress)[1..],
+            [
+                &titled("Profile p ingress", " --jump MARK --set-mark 0/0x100"),
+                "-p tcp --jump MARK --set-mark 0x100/0x100",
+                "-m mark --mark 0x100/0x100 --jump RETURN",
+                "--jump MARK --set-mark 0x800/0x800",
+                "-m mark --mark 0x800/0x800 --jump DROP",
+            ]
         );
     }
 }

@@ -1,12 +1,14 @@
 //! The packets at the edges of every rule and set: where an off-by-one, a lost negation or a wrong jump would show.
 
+mod host;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::judge::rules;
+use super::judge::{Judge, rules};
 use super::packet::{ConnState, Packet, Payload, Way};
 use super::ranges::{address, number};
 use crate::config::Config;
@@ -15,22 +17,41 @@ use crate::policy::{ActiveRule, ActiveSide, Direction, HostPolicy, LocalEndpoint
 
 /// Most networks, or members of a set, whose edges are tried for one field: the first ones and the last.
 const EDGES_A_FIELD: usize = 4;
+/// IFNAMSIZ, less the terminator.
+const LONGEST_INTERFACE: usize = 15;
+/// Most packets, and most senders, that are tried for a packet between two endpoints of the host.
+const PACKETS_BETWEEN: usize = 6;
+const SENDERS: usize = 2;
 
 /// The packets of one family that show whether chains do what the policy says.
 ///
 /// For every rule, at the first endpoint that meets it, a packet that the rule holds for as far as one can, and packets
 /// that differ from it in one field each, to the field's edges. Where a policy is met again at another endpoint, its
-/// first rule's packet must do. At every endpoint and beside them, the packets of what holds for every host.
+/// first rule's packet must do. To every endpoint, packets from another one of the host that each of the two lets
+/// through or not. At every endpoint and beside them, the packets of what holds for every host.
 pub fn boundary_packets(policy: &HostPolicy, config: &Config, version: IpVersion) -> Vec<Packet> {
-    let mut boundary = Boundary { policy, version, outside: outside(config), packets: Vec::new() };
+    let outside = outside(config);
+    let mut boundary = Boundary { policy, config, version, outside, packets: Vec::new() };
+    let judge = Judge::new(policy, config);
     let mut seen = Seen::default();
-    for local in policy.endpoints.values().filter(|local| local.shadowed_by.is_none()) {
+    let locals: Vec<&LocalEndpoint> =
+        policy.endpoints.values().map(|local| &**local).filter(|local| local.shadowed_by.is_none()).collect();
+    for (number, local) in locals.iter().enumerate() {
+        // The next ones, in a circle.
+        let senders = locals.iter().cycle().skip(number + 1).take(SENDERS.min(locals.len() - 1));
         for direction in [Direction::Ingress, Direction::Egress] {
-            boundary.common(local, direction, config);
+            let start = boundary.packets.len();
             boundary.endpoint(local, direction, &mut seen);
+            match direction {
+                Direction::Ingress => boundary.between(local, senders.clone().copied(), start, &judge),
+                Direction::Egress => boundary.at_host(local, start, &judge),
+            }
+            boundary.common(local, direction);
         }
+        boundary.allowed_sources(local, senders.copied());
+        boundary.floating(local);
     }
-    boundary.host(config);
+    boundary.host();
     boundary.packets
 }
 
@@ -50,6 +71,7 @@ struct Seen<'p> {
 
 struct Boundary<'p> {
     policy: &'p HostPolicy,
+    config: &'p Config,
     version: IpVersion,
     outside: Arc<str>,
     packets: Vec<Packet>,
@@ -57,20 +79,80 @@ struct Boundary<'p> {
 
 impl<'p> Boundary<'p> {
     /// What every endpoint does, whatever its policies.
-    fn common(&mut self, local: &LocalEndpoint, direction: Direction, config: &Config) {
+    fn common(&mut self, local: &LocalEndpoint, direction: Direction) {
         let Some(base) = self.base(local, direction) else { return };
         let states = [ConnState::New, ConnState::Established, ConnState::Related, ConnState::Invalid];
         self.packets.extend(states.map(|state| Packet { state, ..base.clone() }));
+        let vxlan = self.config.vxlan_port;
         let payloads = [
-            Payload::Ports { protocol: 17, source: 1, destination: config.vxlan_port },
-            Payload::Other { protocol: 4 },
-            Payload::Icmp { icmp_type: 135, code: 0 },
+            Payload::Ports { protocol: UDP, source: 1, destination: vxlan },
+            Payload::Ports { protocol: UDP, source: 1, destination: vxlan.saturating_add(1) },
+            Payload::Ports { protocol: TCP, source: 1, destination: vxlan },
+            Payload::Other { protocol: IPIP },
+            Payload::Other { protocol: GRE },
+            Payload::new(self.version, Payload::icmp_of(self.version), (0, 0), (135, 0)),
         ];
         self.packets.extend(payloads.map(|payload| Packet { payload, ..base.clone() }));
-        if direction == Direction::Egress {
-            let interface = &local.endpoint.interface;
-            self.packets.push(Packet { reverse_path: false, ..base.clone() });
-            self.packets.push(Packet { way: Way::ToHost { input: Arc::clone(interface) }, ..base });
+        // Whatever policy says of new packets, these show that it was asked at all, and in which order.
+        let established = Packet { state: ConnState::Established, ..base.clone() };
+        let (own, outside) = (&local.endpoint.interface, &self.outside);
+        match direction {
+            Direction::Ingress => {
+                let ways = unknown_interfaces(self.config)
+                    .map(|input| Way::Forwarded { input, output: Arc::clone(own) });
+                let to_neighbour = Way::Forwarded { input: Arc::clone(outside), output: neighbour(own) };
+                self.packets
+                    .extend(ways.chain([to_neighbour]).map(|way| Packet { way, ..established.clone() }));
+            }
+            Direction::Egress => {
+                let to_host = Way::ToHost { input: Arc::clone(own) };
+                let spoofed = Packet { reverse_path: false, ..established };
+                let same = Way::Forwarded { input: Arc::clone(outside), output: Arc::clone(outside) };
+                self.packets.push(Packet { way: same, ..spoofed.clone() });
+                self.packets.push(Packet { way: to_host.clone(), ..spoofed.clone() });
+                self.packets.push(Packet { way: to_host, ..base });
+                let from_neighbour = Way::ToHost { input: neighbour(own) };
+                self.packets.push(Packet { way: from_neighbour, reverse_path: true, ..spoofed.clone() });
+                self.packets.push(spoofed);
+            }
+        }
+    }
+
+    /// From another endpoint of the host: packets behind `start`, which this one's rules have led to, so that of its
+    /// sender and it, both, only the one, only the other, and neither lets one through.
+    fn between<'l>(
+        &mut self,
+        local: &'l LocalEndpoint,
+        senders: impl Iterator<Item = &'l LocalEndpoint>,
+        start: usize,
+        judge: &Judge<'l>,
+    ) {
+        let made = self.packets.iter().skip(start).take(PACKETS_BETWEEN).cloned();
+        let packets: Vec<Packet> = made.chain(self.base(local, Direction::Ingress)).collect();
+        let mut found = BTreeSet::new();
+        for sender in senders {
+            for packet in &packets {
+                let (input, output) = (&sender.endpoint.interface, &local.endpoint.interface);
+                let way = Way::Forwarded { input: Arc::clone(input), output: Arc::clone(output) };
+                let packet = Packet { way, ..packet.clone() };
+                let sends = judge.at_endpoint(sender, Direction::Egress, &packet).allowed;
+                let receives = judge.at_endpoint(local, Direction::Ingress, &packet).allowed;
+                if found.insert((sends, receives)) {
+                    self.packets.push(packet);
+                }
+            }
+        }
+    }
+
+    /// To the host: one of the packets behind `start` that egress lets through, and one that it doesn't.
+    fn at_host<'l>(&mut self, local: &'l LocalEndpoint, start: usize, judge: &Judge<'l>) {
+        let made: Vec<Packet> = self.packets.iter().skip(start).take(PACKETS_BETWEEN).cloned().collect();
+        let mut found = BTreeSet::new();
+        for packet in made {
+            if found.insert(judge.at_endpoint(local, Direction::Egress, &packet).allowed) {
+                let way = Way::ToHost { input: Arc::clone(&local.endpoint.interface) };
+                self.packets.push(Packet { way, ..packet });
+            }
         }
     }
 
@@ -132,6 +214,12 @@ impl<'p> Boundary<'p> {
         let icmp_first = icmp.first().copied().unwrap_or((0, 0));
         let mut packets = vec![packet(protocol, source, destination, ports, icmp_first)];
         if edges {
+            for (protocol, address, port) in self.named_ports(&rule.source) {
+                packets.push(packet(protocol, address, destination, (port, ports.1), icmp_first));
+            }
+            for (protocol, address, port) in self.named_ports(&rule.destination) {
+                packets.push(packet(protocol, source, address, (ports.0, port), icmp_first));
+            }
             packets.extend(
                 protocols.iter().skip(1).map(|other| packet(*other, source, destination, ports, icmp_first)),
             );
@@ -158,49 +246,6 @@ impl<'p> Boundary<'p> {
             );
         }
         self.packets.append(&mut packets);
-    }
-
-    /// What concerns no endpoint.
-    fn host(&mut self, config: &Config) {
-        let prefix = config.interface_prefixes.first().map_or("cali", String::as_str);
-        let unknown: Arc<str> = format!("{prefix}-nobody").into();
-        let outside = Arc::clone(&self.outside);
-        let peer = self.peer();
-        let base = Packet {
-            way: Way::Forwarded { input: Arc::clone(&outside), output: Arc::clone(&outside) },
-            source: peer,
-            destination: peer,
-            payload: Payload::Ports { protocol: TCP, source: EPHEMERAL, destination: HTTP },
-            state: ConnState::New,
-            reverse_path: true,
-        };
-        let ways = [
-            base.way.clone(),
-            Way::Forwarded { input: Arc::clone(&unknown), output: Arc::clone(&outside) },
-            Way::Forwarded { input: Arc::clone(&outside), output: Arc::clone(&unknown) },
-            Way::ToHost { input: Arc::clone(&unknown) },
-            Way::FromHost { output: Arc::clone(&unknown) },
-            Way::ToHost { input: Arc::clone(&outside) },
-            Way::FromHost { output: outside },
-        ];
-        let hosts = self.policy.host_addresses.iter().copied().filter(|a| IpVersion::of(*a) == self.version);
-        let sources: Vec<IpAddr> = [peer].into_iter().chain(hosts.take(2)).collect();
-        for way in ways {
-            for source in &sources {
-                for payload in [base.payload, Payload::Other { protocol: 4 }] {
-                    for destination in &sources {
-                        let (source, destination) = (*source, *destination);
-                        self.packets.push(Packet {
-                            way: way.clone(),
-                            source,
-                            destination,
-                            payload,
-                            ..base.clone()
-                        });
-                    }
-                }
-            }
-        }
     }
 
     /// A packet between the endpoint and somebody outside.
@@ -230,7 +275,7 @@ impl<'p> Boundary<'p> {
         let icmp = Payload::icmp_of(self.version);
         let wanted = rule.protocol.map(crate::model::Protocol::number);
         let not = rule.not_protocol.map(crate::model::Protocol::number);
-        let usual = [TCP, UDP, icmp, SCTP, 47];
+        let usual = [TCP, UDP, icmp, SCTP, GRE];
         let first = wanted.or(usual.into_iter().find(|protocol| Some(*protocol) != not));
         let others = usual.into_iter().chain(not).filter(|protocol| Some(*protocol) != first);
         first.into_iter().chain(others.take(2).chain(not)).collect()
@@ -281,6 +326,25 @@ impl<'p> Boundary<'p> {
             .collect()
     }
 
+    /// Some of the members of sets of named ports, asked for or not, and the addresses beside them.
+    fn named_ports(&self, side: &ActiveSide) -> Vec<(u8, IpAddr, u16)> {
+        let sets = side.port_sets.iter().chain(&side.not_port_sets).filter_map(|id| self.policy.sets.get(id));
+        sets.flat_map(|set| {
+            let ours = set.members.iter().filter_map(|member| match member {
+                Member::IpPort(address, protocol, port) if IpVersion::of(*address) == self.version => {
+                    Some((protocol.number(), *address, *port))
+                }
+                Member::IpPort(..) | Member::Net(_) => None,
+            });
+            ours.take(EDGES_A_FIELD)
+        })
+        .flat_map(|(protocol, address, port)| {
+            let addresses = [Some(address), before(address), behind(address)];
+            addresses.into_iter().flatten().map(move |address| (protocol, address, port))
+        })
+        .collect()
+    }
+
     /// Ports that the side asks for, then the edges of all its fields.
     fn ports(&self, side: &ActiveSide) -> Vec<u16> {
         let in_sets = |ids: &[SetId]| -> Vec<PortRange> {
@@ -311,8 +375,26 @@ impl<'p> Boundary<'p> {
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SCTP: u8 = 132;
+const IPIP: u8 = 4;
+const GRE: u8 = 47;
 const HTTP: u16 = 80;
 const EPHEMERAL: u16 = 49_152;
+
+/// An interface of each workload prefix that no endpoint has.
+fn unknown_interfaces(config: &Config) -> impl Iterator<Item = Arc<str>> {
+    config.interface_prefixes.iter().map(|prefix| format!("{prefix}-nobody").into())
+}
+
+/// An interface whose name is all but one character this one's, or begins with it.
+fn neighbour(interface: &str) -> Arc<str> {
+    let all_but_last = interface.char_indices().next_back().map_or(0, |(last, _)| last);
+    let kept = if interface.len() < LONGEST_INTERFACE {
+        interface
+    } else {
+        interface.get(..all_but_last).unwrap_or_default()
+    };
+    format!("{kept}-").into()
+}
 
 /// Types and codes that the rule asks for, then those beside.
 fn icmp_edges(rule: &ActiveRule) -> Vec<(u8, u8)> {

@@ -1,4 +1,4 @@
-//! The cases of `golden/render`, as events for one host.
+//! The cases of `golden/render`, and others of that form, as events for one host.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +38,7 @@ pub fn all() -> Result<Vec<Case>, String> {
 }
 
 impl Case {
-    fn read(name: &str, folder: &Path) -> Result<Self, String> {
+    pub fn read(name: &str, folder: &Path) -> Result<Self, String> {
         let mut events = yaml::read(&[Location::from(folder.join("datastore"))]);
         events.retain(|event| !matches!(event, Event::InSync));
         let arguments = match fs::read_to_string(folder.join("args")) {

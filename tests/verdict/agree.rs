@@ -102,8 +102,12 @@ fn one_of_the_accepted(machine: &Machine<'_>, packet: &Packet) -> Result<(), Str
 /// Packets at the edges, and random ones.
 pub fn packets(world: &World, version: IpVersion, random: &mut Random) -> Vec<Packet> {
     let mut packets = boundary_packets(world.policy(), world.config(), version);
-    packets.extend((0..RANDOM_PACKETS).map(|_| packet(version, random)));
+    packets.extend(random_packets(version, random));
     packets
+}
+
+pub fn random_packets(version: IpVersion, random: &mut Random) -> impl Iterator<Item = Packet> {
+    (0..RANDOM_PACKETS).map(move |_| packet(version, random))
 }
 
 fn report(documents: &[Value], random: Random, seed: u64, fault: &str) -> String {

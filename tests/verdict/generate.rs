@@ -34,14 +34,19 @@ const PROFILES: [&str; 4] = ["prof-a", "prof-b", "kns.red", "projectcalico-defau
 /// A random datastore.
 pub fn documents(random: &mut Random) -> Vec<Value> {
     let mut documents = Vec::new();
-    for number in 0..random.between(1, 3) {
+    for number in 0..random.between(1, 4) {
         documents.push(local(number, random));
     }
     for number in 0..random.below(3) {
         documents.push(workload("host-2", &format!("remote-{number}"), &format!("cali9{number}"), random));
     }
-    for number in 0..random.between(0, 5) {
-        documents.push(policy(number, random));
+    match random.below(14) {
+        // So many of one selector that their group asks for a verdict between two of them.
+        0 | 1 => documents.extend((0..random.between(6, 8)).map(|number| member_of_group(number, random))),
+        2 => {
+            documents.extend([passing_neighbour("all()", 1, random), passing_neighbour("!has(c)", 2, random)])
+        }
+        _ => documents.extend((0..random.between(0, 5)).map(|number| policy(number, random))),
     }
     if random.once_in(3) {
         documents.push(tier("platform", random));
@@ -66,8 +71,9 @@ pub fn documents(random: &mut Random) -> Vec<Value> {
 }
 
 fn local(number: usize, random: &mut Random) -> Value {
-    // A name that is the beginning of another, and two that share all but the last character.
-    let interface = ["cali1", "cali12", "cali13"][number];
+    // A name that is the beginning of another, two that share all but the last character, and one that makes a child of
+    // the dispatch chain of the others.
+    let interface = ["cali1", "cali12", "cali13", "cali2"][number];
     if random.once_in(5) {
         return workload_v1(interface, random);
     }
@@ -152,7 +158,7 @@ fn policy(number: usize, random: &mut Random) -> Value {
     if random.once_in(8) {
         return policy_v1(name, spec, random);
     }
-    if random.once_in(3) {
+    if random.once_in(2) {
         spec.insert("tier".to_owned(), json!(random.of(&["platform", "baseline", "kube-admin", "nowhere"])));
     }
     if random.once_in(2) {
@@ -163,7 +169,11 @@ fn policy(number: usize, random: &mut Random) -> Value {
     }
     for direction in ["ingress", "egress"] {
         if !random.once_in(4) {
-            let rules: Vec<Value> = (0..random.below(5)).map(|_| rule(random)).collect();
+            let mut rules: Vec<Value> = (0..random.below(5)).map(|_| rule(random)).collect();
+            // One that mostly holds: what is behind it is seldom a matter of the rest otherwise.
+            if random.once_in(5) {
+                rules.insert(0, json!({"action": "Pass", "protocol": random.of(&["TCP", "UDP"])}));
+            }
             spec.insert(direction.to_owned(), Value::Array(rules));
         }
     }
@@ -176,6 +186,23 @@ fn policy(number: usize, random: &mut Random) -> Value {
         return document("NetworkPolicy", metadata, Value::Object(spec));
     }
     document("GlobalNetworkPolicy", json!({"name": name}), Value::Object(spec))
+}
+
+fn member_of_group(number: usize, random: &mut Random) -> Value {
+    let rules = |random: &mut Random| -> Vec<Value> { (0..random.below(3)).map(|_| rule(random)).collect() };
+    let spec = json!({"selector": "all()", "ingress": rules(random), "egress": rules(random)});
+    document("GlobalNetworkPolicy", json!({"name": format!("g-{number}")}), spec)
+}
+
+/// Of a tier that governs all, but not of one group with a neighbour of another selector.
+fn passing_neighbour(selector: &str, order: usize, random: &mut Random) -> Value {
+    let rules = |random: &mut Random| -> Vec<Value> {
+        let action = random.of(&["Pass", "Pass", "Allow", "Deny"]);
+        vec![json!({"action": action, "protocol": random.of(&["TCP", "UDP"])}), rule(random)]
+    };
+    let spec =
+        json!({"order": order, "selector": selector, "ingress": rules(random), "egress": rules(random)});
+    document("GlobalNetworkPolicy", json!({"name": format!("n-{order}")}), spec)
 }
 
 fn policy_v1(name: &str, mut spec: Map<String, Value>, random: &mut Random) -> Value {
@@ -234,6 +261,9 @@ fn pool(number: usize, random: &mut Random) -> Value {
         "cidr": random.of(&["10.0.0.0/16", "10.0.0.0/24", "192.168.0.0/16", "fd00::/64"]),
         "natOutgoing": random.once_in(2),
     });
+    if random.once_in(6) {
+        spec["allowedUses"] = json!(["LoadBalancer"]);
+    }
     if random.once_in(2) && !spec["cidr"].as_str().is_some_and(|cidr| cidr.contains(':')) {
         spec["ipipMode"] = json!(random.of(&["Always", "CrossSubnet"]));
     }
@@ -256,10 +286,8 @@ fn configuration(random: &mut Random) -> Value {
         ("iptablesMangleAllowAction", json!(random.of(&["Accept", "Return"]))),
         ("iptablesFilterDenyAction", json!(random.of(&["Drop", "Reject"]))),
         ("disableConntrackInvalidCheck", json!(random.once_in(2))),
-        ("workloadSourceSpoofing", json!(random.of(&["Any", "Disabled"]))),
         ("allowVXLANPacketsFromWorkloads", json!(random.once_in(2))),
         ("allowIPIPPacketsFromWorkloads", json!(random.once_in(2))),
-        ("floatingIPs", json!(random.of(&["Enabled", "Disabled"]))),
         ("natPortRange", json!("20000:20099")),
         ("natOutgoingAddress", json!("172.16.0.1")),
         ("natOutgoingExclusions", json!(random.of(&["IPPoolsOnly", "IPPoolsAndHostIPs"]))),
@@ -272,11 +300,18 @@ fn configuration(random: &mut Random) -> Value {
         ("chainInsertMode", json!("Append")),
         ("ipipEnabled", json!(random.once_in(2))),
         ("vxlanPort", json!(80)),
+        ("metadataAddr", json!("172.16.0.1")),
     ];
     let mut spec = Map::new();
     for (name, value) in all {
         if random.once_in(4) {
             spec.insert(name.to_owned(), value);
+        }
+    }
+    // Without these, what some endpoints say has no effect.
+    for (name, value) in [("workloadSourceSpoofing", "Any"), ("floatingIPs", "Enabled")] {
+        if !random.once_in(3) {
+            spec.insert(name.to_owned(), json!(value));
         }
     }
     document(
@@ -289,8 +324,14 @@ fn configuration(random: &mut Random) -> Value {
 /// A rule with any field.
 fn rule(random: &mut Random) -> Value {
     let mut rule = Map::new();
-    let action = random.of(&["Allow", "Allow", "Allow", "Deny", "Deny", "Log", "Pass"]);
+    let action = random.of(&["Allow", "Allow", "Allow", "Deny", "Deny", "Log", "Pass", "Pass"]);
     rule.insert("action".to_owned(), json!(action));
+    if random.once_in(16) {
+        return many_blocks(rule, random);
+    }
+    if random.once_in(20) {
+        return only_named_port(rule, random);
+    }
     // One family a rule; mixing them is an error of its own, which is tried too.
     let v6 = random.once_in(4);
     if random.once_in(8) {
@@ -341,6 +382,31 @@ fn rule(random: &mut Random) -> Value {
     }
     if random.once_in(10) {
         rule.insert("metadata".to_owned(), json!({"annotations": {"why": "because \"so\""}}));
+    }
+    Value::Object(rule)
+}
+
+/// A rule that asks for little else, so that it mostly holds.
+fn only_named_port(mut rule: Map<String, Value>, random: &mut Random) -> Value {
+    rule.insert("protocol".to_owned(), json!(random.of(&["TCP", "UDP"])));
+    let (side, field) = (random.of(&["source", "destination"]), random.of(&["ports", "notPorts"]));
+    rule.insert(side.to_owned(), json!({field: [random.of(&PORT_NAMES)]}));
+    Value::Object(rule)
+}
+
+/// A rule that iptables can only say by three blocks and more.
+fn many_blocks(mut rule: Map<String, Value>, random: &mut Random) -> Value {
+    rule.insert("protocol".to_owned(), json!("TCP"));
+    let nets =
+        |random: &mut Random| json!([random.of(&NETS_V4), random.of(&["203.0.113.0/24", "198.51.100.0/24"])]);
+    let sides = [("source", nets(random)), ("destination", nets(random))];
+    for (side, nets) in sides {
+        rule.insert(side.to_owned(), json!({"nets": nets}));
+    }
+    let side = random.of(&["source", "destination"]);
+    rule[side]["ports"] = json!([random.of(&PORTS), "http"]);
+    if random.once_in(2) {
+        rule[side]["notNets"] = json!([random.of(&NETS_V4), random.of(&NETS_V4)]);
     }
     Value::Object(rule)
 }

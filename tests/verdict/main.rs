@@ -7,11 +7,16 @@
 mod agree;
 #[path = "../orders/case.rs"]
 mod case;
+#[path = "../golden/expectation.rs"]
+#[expect(dead_code, reason = "folders of expected files are tests/golden's")]
+mod expectation;
 mod foreign;
 mod generate;
+mod golden_cases;
 mod harness;
 mod in_kernel;
 mod kernel;
+mod mutants;
 #[path = "../kernel/netns.rs"]
 #[expect(dead_code, reason = "its guard is tested where it belongs")]
 mod netns;
@@ -50,7 +55,9 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = asking_a_kernel.map(|trial| trial.with_ignored_flag(skip)).collect();
     trials.extend(read_back::trials(skip));
     trials.extend(foreign::trials(skip));
+    trials.extend(golden_cases::trials());
     trials.push(Trial::test("policy-equals-chains", move || agree::policy_equals_chains(seed, PAIRS)));
+    trials.push(Trial::test("every-fault-is-found", move || mutants::every_fault_is_found(seed)));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

@@ -9,7 +9,7 @@ use felix_rs::verdict::packet::{ConnState, Packet, Payload, Way};
 use crate::generate::{PACKET_PORTS, PACKET_V4, PACKET_V6};
 use crate::random::Random;
 
-const INTERFACES: [&str; 7] = ["cali1", "cali1", "cali12", "cali13", "eth0", "cali", "tap7"];
+const INTERFACES: [&str; 8] = ["cali1", "cali1", "cali12", "cali13", "cali2", "eth0", "cali", "tap7"];
 
 /// Any packet at all of the family.
 pub fn packet(version: IpVersion, random: &mut Random) -> Packet {

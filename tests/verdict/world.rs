@@ -7,6 +7,8 @@ use felix_rs::sync::Desired;
 use felix_rs::verdict::judge::Judge;
 use serde_json::Value;
 
+use crate::case::Case;
+
 /// A host after all documents were taken.
 pub struct World {
     pipeline: Pipeline,
@@ -24,6 +26,15 @@ impl World {
         let mut pipeline = Pipeline::new(host.into(), Vec::new());
         for event in yaml::parse(&"generated.yaml".into(), &manifests.into()).into_events() {
             pipeline.take(&event);
+        }
+        let desired = pipeline.desired()?;
+        Ok(Self { pipeline, desired })
+    }
+
+    pub fn of_case(case: &Case) -> Result<Self, CompileError> {
+        let mut pipeline = Pipeline::new(case.host.as_str().into(), case.sources.clone());
+        for event in &case.events {
+            pipeline.take(event);
         }
         let desired = pipeline.desired()?;
         Ok(Self { pipeline, desired })

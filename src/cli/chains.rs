@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::Failure;
 use crate::model::IpVersion;
-use crate::verdict::loaded::{Loaded, LoadedError};
+use crate::verdict::chains::loaded::{Loaded, LoadedError};
 
 /// Where the system's tools are; a caller's PATH must not choose others.
 const TOOLS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";

@@ -12,13 +12,13 @@ use serde::Serialize;
 use super::{Failure, Outcome, chains, cluster, json};
 use crate::model::IpVersion;
 use crate::rules;
-use crate::verdict::against::{compare_with_chains, witness_packet};
-use crate::verdict::cluster::{Cluster, Enforcement, Host};
-use crate::verdict::diff::{Change, Comparison, Region, Witness, compare};
+use crate::verdict::chains::loaded::conclusion;
+use crate::verdict::chains::program::Program;
+use crate::verdict::explain::cluster::{Cluster, Enforcement, Host};
 use crate::verdict::explain::{Hop, explain, hops};
+use crate::verdict::flows::against::{compare_with_chains, witness_packet};
+use crate::verdict::flows::diff::{Change, Comparison, Region, Witness, compare};
 use crate::verdict::flows::{End, Flows, Piece, flow, name_of, networks};
-use crate::verdict::loaded::conclusion;
-use crate::verdict::program::Program;
 use crate::verdict::ranges::AddressRanges;
 
 /// Most names or networks of one side that are listed.

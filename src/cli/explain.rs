@@ -12,12 +12,12 @@ use super::{Failure, Outcome, chains, cluster, explanation, json};
 use crate::config::Config;
 use crate::model::IpVersion;
 use crate::rules;
-use crate::verdict::boundary::outside;
-use crate::verdict::cluster::{Cluster, Enforcement, Party};
+use crate::verdict::chains::loaded::{Loaded, conclusion};
+use crate::verdict::chains::walk::{self, Walk};
+use crate::verdict::check::boundary::outside;
+use crate::verdict::explain::cluster::{Cluster, Enforcement, Party};
 use crate::verdict::explain::{self, Answer, Explanation, Flow, Hop};
-use crate::verdict::loaded::{Loaded, conclusion};
 use crate::verdict::packet::{ConnState, Packet, Payload, Way, protocol_number};
-use crate::verdict::walk::{self, Walk};
 
 /// Say why a flow is let through or not: the hosts, policies and rules that decide, and what would change the answer.
 /// Exits 0 if it is allowed, 1 if denied, 3 if that depends on what can't be known.

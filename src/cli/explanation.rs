@@ -1,9 +1,9 @@
 //! An explanation as a person reads it.
 
+use crate::verdict::chains::walk::{Step, Walk, Way};
 use crate::verdict::explain::{
     Answer, Explanation, HopExplanation, ListExplanation, RuleExplanation, StageExplanation, TierExplanation,
 };
-use crate::verdict::walk::{Step, Walk, Way};
 
 /// The explanation, and below each hop its way through the chains, where those were asked for.
 pub(super) fn text(explanation: &Explanation, chains: &[Walk]) -> String {

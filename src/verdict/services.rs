@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
-use super::packet::{Payload, protocol_name};
 use crate::model::{IpVersion, PortRange};
+use crate::verdict::packet::{Payload, protocol_name};
 
 /// A set of [`Payload`]s of one family. Equal sets are equal values.
 ///

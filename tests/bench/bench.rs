@@ -17,11 +17,11 @@ use felix_rs::model::{Catalog, IpVersion, Resource, Update, WorkloadEndpoint};
 use felix_rs::policy::{Calc, Settings};
 use felix_rs::rules;
 use felix_rs::sync::{Programmed, plan};
-use felix_rs::verdict::boundary::boundary_packets;
-use felix_rs::verdict::judge::{Judge, Ruling};
-use felix_rs::verdict::machine::{Machine, Verdict};
+use felix_rs::verdict::chains::machine::{Machine, Verdict};
+use felix_rs::verdict::chains::program::{Policy, Program};
+use felix_rs::verdict::check::boundary::boundary_packets;
 use felix_rs::verdict::packet::Packet;
-use felix_rs::verdict::program::{Policy, Program};
+use felix_rs::verdict::policy::judge::{Judge, Ruling};
 use generate::HOST;
 
 fn main() {

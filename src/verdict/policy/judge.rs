@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::machine::{SourceTranslation, Translation};
-use super::packet::{ConnState, Packet, Payload, Way};
-use super::rule_match::{Sets, first_mismatch};
-use super::services::Services;
 use crate::config::{AllowAction, Config, EndpointToHostAction, NatOutgoingExclusions};
 use crate::model::{Action, IpVersion, PolicyId, PortRange, Stage, TierDefault};
 use crate::policy::{
     ActivePolicy, ActiveProfile, ActiveRule, Direction, EndpointTier, HostPolicy, LocalEndpoint,
 };
+
+use super::rule_match::{Sets, first_mismatch};
+use crate::verdict::packet::{ConnState, Packet, Payload, SourceTranslation, Translation, Way};
+use crate::verdict::services::Services;
 
 /// Says what one host's policy does with a packet. This is the specification that the chains are held against.
 ///

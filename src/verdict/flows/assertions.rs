@@ -5,14 +5,14 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::cluster::{Cluster, Enforcement, LocateError, Party};
-use super::explain::Flow;
-use super::flows::{End, Flows, ends_of, flow, is_flow, outside};
-use super::packet::{Payload, protocol_name, protocol_number};
-use super::services::Services;
+use super::{End, Flows, ends_of, flow, is_flow, outside};
 use crate::datastore::{Node, Span, Value};
 use crate::labels::Selector;
 use crate::model::{IpVersion, PortRange};
+use crate::verdict::explain::Flow;
+use crate::verdict::explain::cluster::{Cluster, Enforcement, LocateError, Party};
+use crate::verdict::packet::{Payload, protocol_name, protocol_number};
+use crate::verdict::services::Services;
 
 /// One assertion.
 #[derive(Clone, Debug)]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::ranges::AddressRanges;
 use crate::model::{IpVersion, PortRange};
 use crate::rules::ruleset::{InterfaceMatch, Side};
+use crate::verdict::ranges::AddressRanges;
 
 /// All that a packet of one family meets.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::error::{Input, Problem, SavedError};
 use super::literals::{address, net, protocol};
 use super::tables::{MAX_LINE, MAX_TEXT};
 use crate::model::IpVersion;
-use crate::verdict::program::{Members, Set};
+use crate::verdict::chains::program::{Members, Set};
 use crate::verdict::ranges::{AddressRanges, number};
 
 /// The sets of one family.

@@ -1,15 +1,17 @@
 //! Chains held against the policy that they were made from: both asked about the same packets.
 
+pub mod boundary;
+
 use std::fmt;
 
-use super::boundary::boundary_packets;
-use super::judge::{Judge, Judgement, Ruling};
-use super::machine::{Machine, Passage, Record, Refusal, Verdict};
-use super::packet::Packet;
-use super::program::{Policy, Program};
 use crate::config::Config;
 use crate::policy::HostPolicy;
 use crate::rules::ruleset::Ruleset;
+use crate::verdict::chains::machine::{Machine, Passage, Record, Refusal, Verdict};
+use crate::verdict::chains::program::{Policy, Program};
+use crate::verdict::check::boundary::boundary_packets;
+use crate::verdict::packet::Packet;
+use crate::verdict::policy::judge::{Judge, Judgement, Ruling};
 
 /// A packet of which policy and chains say different things.
 #[derive(Clone, Debug, PartialEq)]

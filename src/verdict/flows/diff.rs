@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::flows::{End, Flows, Piece, ends_of, is_flow, outside};
-use super::judge::{Judge, rules};
-use super::packet::Payload;
-use super::rule_match::concerns;
-use super::services::Services;
+use super::{End, Flows, Piece, ends_of, is_flow, outside};
 use crate::model::{IpVersion, TierDefault, WorkloadId};
 use crate::policy::{ActiveRule, Direction, EndpointTier, IpSet, LocalEndpoint, SetId};
+use crate::verdict::packet::Payload;
+use crate::verdict::policy::judge::{Judge, rules};
+use crate::verdict::policy::rule_match::concerns;
+use crate::verdict::services::Services;
 
 /// What two datastores say differently, and over how many pairs of ends that was looked for.
 #[derive(Clone, Debug, Default)]

@@ -1,20 +1,24 @@
 //! A cluster's policies, asked about whole sets of flows: every endpoint, and every address that none has.
 
+pub mod against;
+pub mod assertions;
+pub mod diff;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
 
-use super::allowed::allowed;
-use super::cluster::{Cluster, Enforcement, Party, short_name};
-use super::explain::Flow;
-use super::judge::Judge;
-use super::packet::{ConnState, Payload};
-use super::ranges::{AddressRanges, address, number};
-use super::services::Services;
 use crate::model::{IpVersion, WorkloadId};
 use crate::policy::{ActiveRule, Direction, LocalEndpoint, Member};
+use crate::verdict::explain::Flow;
+use crate::verdict::explain::cluster::{Cluster, Enforcement, Party, short_name};
+use crate::verdict::packet::{ConnState, Payload};
+use crate::verdict::policy::allowed::allowed;
+use crate::verdict::policy::judge::Judge;
+use crate::verdict::ranges::{AddressRanges, address, number};
+use crate::verdict::services::Services;
 
 /// What the policies of a cluster's hosts let through between any two ends.
 pub struct Flows<'e> {

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::judge::{Judge, rules};
-use super::packet::Payload;
 use super::rule_match::{Sets, concerns, family};
-use super::services::Services;
 use crate::model::{Action, IcmpMatch, IpVersion, PortRange, TierDefault};
 use crate::policy::{ActiveRule, ActiveSide, Direction, LocalEndpoint, SetId};
+use crate::verdict::packet::Payload;
+use crate::verdict::services::Services;
 
 /// The payloads of a connection's first packet that the endpoint's egress or ingress lets through. Both addresses are of
 /// one family.

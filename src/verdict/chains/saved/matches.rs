@@ -5,8 +5,8 @@ use super::literals::{icmp, masked, net, ports, protocol, states};
 use super::rule::{Choice, Head, Module, Parts};
 use crate::model::IpVersion;
 use crate::rules::ruleset::{InterfaceMatch, Side};
+use crate::verdict::chains::program::{Condition, PortSide, Test};
 use crate::verdict::packet::Payload;
-use crate::verdict::program::{Condition, PortSide, Test};
 
 /// All conditions, in the order of the words. What isn't modelled is one of them.
 pub(super) fn conditions(names: &Names, parts: &Parts) -> Vec<Condition> {

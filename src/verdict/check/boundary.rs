@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::judge::{Judge, rules};
-use super::packet::{ConnState, Packet, Payload, Way};
-use super::ranges::{address, number};
 use crate::config::Config;
 use crate::model::{IpVersion, PolicyId, PortRange};
 use crate::policy::{ActiveRule, ActiveSide, Direction, HostPolicy, LocalEndpoint, Member, SetId};
+use crate::verdict::packet::{ConnState, Packet, Payload, Way};
+use crate::verdict::policy::judge::{Judge, rules};
+use crate::verdict::ranges::{address, number};
 
 /// Most networks, or members of a set, whose edges are tried for one field: the first ones and the last.
 const EDGES_A_FIELD: usize = 4;

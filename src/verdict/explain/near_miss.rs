@@ -1,12 +1,12 @@
 //! Rules that would have let a packet through, had it not failed one field.
 
-use super::judge::{Judge, rules};
-use super::packet::Packet;
-use super::rule_match::{Field, Mismatch, Sets, first_mismatch};
 use super::wording::mismatch_text;
 use crate::model::Action;
 use crate::policy::{ActiveRule, ActiveSide, Direction, LocalEndpoint};
 use crate::rules::ruleset::Side;
+use crate::verdict::packet::Packet;
+use crate::verdict::policy::judge::{Judge, rules};
+use crate::verdict::policy::rule_match::{Field, Mismatch, Sets, first_mismatch};
 
 /// An Allow that fails one field of the packet and no other.
 pub struct NearMiss<'p> {

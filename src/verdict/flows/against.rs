@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::boundary::outside as uplink_of;
-use super::cluster::Host;
 use super::diff::{Change, Comparison, Region, Witness, grouped};
-use super::flows::{End, Flows, Piece, ends_of, is_flow, nets_in_rules, nets_of, networks, outside_by};
-use super::load::Load;
-use super::machine::{Machine, Record, Refusal, Verdict};
-use super::packet::{ConnState, Packet, Payload, Way};
-use super::program::{Members, Program, Test};
-use super::rule_match::Sets;
-use super::services::Services;
+use super::{End, Flows, Piece, ends_of, is_flow, nets_in_rules, nets_of, networks, outside_by};
 use crate::model::{IpVersion, WorkloadId};
 use crate::policy::{Direction, SetId};
+use crate::verdict::chains::load::Load;
+use crate::verdict::chains::machine::{Machine, Record, Refusal, Verdict};
+use crate::verdict::chains::program::{Members, Program, Test};
+use crate::verdict::check::boundary::outside as uplink_of;
+use crate::verdict::explain::cluster::Host;
+use crate::verdict::packet::{ConnState, Packet, Payload, Way};
+use crate::verdict::policy::rule_match::Sets;
+use crate::verdict::services::Services;
 
 /// Compares every flow of the host's endpoints, from and to everybody. `programs` are the families that the host has.
 ///

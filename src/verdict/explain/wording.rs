@@ -2,12 +2,12 @@
 
 use std::fmt::{Display, Write};
 
-use super::packet::{Packet, Payload, protocol_name};
-use super::rule_match::{Field, Mismatch, Sets};
 use crate::datastore::Place;
 use crate::model::{Action, IcmpMatch, IpVersion, PortRange, Protocol};
 use crate::policy::{ActiveRule, ActiveSide, SetId};
 use crate::rules::ruleset::Side;
+use crate::verdict::packet::{Packet, Payload, protocol_name};
+use crate::verdict::policy::rule_match::{Field, Mismatch, Sets};
 
 /// Most items of a list that are told.
 const MAX_ITEMS: usize = 6;

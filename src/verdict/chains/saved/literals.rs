@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::model::{IpVersion, PortRange};
+use crate::verdict::chains::program::States;
 use crate::verdict::packet::protocol_number;
-use crate::verdict::program::States;
 
 /// The names that `iptables-save` takes from `/etc/protocols`, beyond those that people use. There, `ipip` is not IP in IP.
 #[rustfmt::skip]

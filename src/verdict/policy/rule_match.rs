@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use rustc_hash::FxHashMap;
 
-use super::packet::{Packet, Payload};
 use crate::model::{IcmpMatch, IpVersion, PortRange, Protocol};
 use crate::policy::{ActiveRule, ActiveSide, HostPolicy, IpSet, Member, SetId, TransportProtocol};
 use crate::rules::ruleset::Side;
+use crate::verdict::packet::{Packet, Payload};
 
 /// The first field of a rule that a packet fails, in the order in which people read a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

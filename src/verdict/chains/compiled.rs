@@ -7,10 +7,10 @@ use super::program::{
     Action, Chain, ChainNumber, Condition, Members, Policy, PortSide, Program, Rule, Set, SetNumber, States,
     Table, Test,
 };
-use super::ranges::AddressRanges;
 use crate::model::IcmpMatch;
 use crate::policy::Member;
 use crate::rules::ruleset::{self, ConntrackState, Criterion, Hook, KernelSet, Match, Ruleset, Side, Target};
+use crate::verdict::ranges::AddressRanges;
 
 impl Program {
     /// The program of `ruleset` where the kernel's own chains hold nothing else and end with `policy`.

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::explain::Answer;
 use super::machine::Refusal;
-use super::packet::Packet;
 use super::program::Chain;
 use super::saved::{Mixture, Saved, SavedError, SavedRule, parse};
 use super::walk::{Step, Told, Walk, Way, reason, through_program};
 use crate::model::IpVersion;
 use crate::rules::hash::rule_hashes;
 use crate::rules::ruleset::{Rule, Ruleset};
+use crate::verdict::explain::Answer;
+use crate::verdict::packet::Packet;
 
 /// The tables and sets of one host.
 #[derive(Debug)]

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::packet::Payload;
 use super::program::PortSide;
-use super::services::Services;
 use crate::model::{IpVersion, PortRange};
 use crate::rules::ruleset::Side;
+use crate::verdict::packet::Payload;
+use crate::verdict::services::Services;
 
 /// Payloads that have gone the same way so far.
 pub trait Load: Clone {

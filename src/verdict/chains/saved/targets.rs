@@ -6,7 +6,7 @@ use super::Names;
 use super::literals::{address, masked, number};
 use super::rule::{Choice, Parts, Target};
 use crate::model::IpVersion;
-use crate::verdict::program::{Action, ChainNumber, Table};
+use crate::verdict::chains::program::{Action, ChainNumber, Table};
 
 pub(super) fn action(names: &Names, table: Table, parts: &Parts) -> Action {
     let Some(target) = &parts.target else { return Action::Continue };

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::compiled::hook_rules;
 use super::machine::{Assumption, Machine, Passage, Position, Record, Refusal, Supposed, Verdict};
-use super::packet::Packet;
 use super::program::{Chain, Policy, Program, Table};
-use super::wording::place_suffix;
 use crate::policy::RuleSource;
 use crate::rules::ruleset::{EndpointStep, Provenance, Rule, Ruleset};
 use crate::rules::text::rule_text;
+use crate::verdict::explain::wording::place_suffix;
+use crate::verdict::packet::Packet;
 
 /// What chains do with a packet. More than one way where something isn't modelled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

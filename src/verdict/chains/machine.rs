@@ -1,15 +1,15 @@
 //! A packet through a [`Program`], as the kernel would take it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
+use super::asked::{Asked, Tested, ask_pairs, ask_ports, is_local, matches_interface};
 use super::load::{Load, Part};
-use super::packet::{ConnState, Packet, Payload, Way};
 use super::program::{
-    Action, ChainNumber, Condition, Members, Policy, PortSide, Program, Rule, States, Table, Test, of_address,
+    Action, ChainNumber, Condition, Members, Policy, Program, Rule, States, Table, Test, of_address,
 };
-use crate::model::{IpVersion, PortRange};
-use crate::rules::ruleset::{InterfaceMatch, Side};
+use crate::model::IpVersion;
+use crate::rules::ruleset::Side;
+use crate::verdict::packet::{ConnState, Packet, Payload, SourceTranslation, Translation, Way};
 
 /// Runs packets through a program.
 ///
@@ -61,20 +61,6 @@ pub struct Position {
     pub chain: ChainNumber,
     /// None at the chain's policy.
     pub rule: Option<usize>,
-}
-
-/// What address translation did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Translation {
-    pub destination: Option<(IpAddr, Option<u16>)>,
-    pub source: Option<SourceTranslation>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceTranslation {
-    /// To an address of the outgoing interface.
-    Masquerade,
-    To(IpAddr),
 }
 
 /// What was supposed at a rule that isn't modelled.
@@ -459,65 +445,6 @@ impl<L: Load> Holds<'_, L> {
     }
 }
 
-/// What a test says of a packet.
-enum Tested<'t> {
-    Known(bool),
-    /// What would have to be known.
-    Unknown(&'t str),
-    /// It depends on the payload.
-    Depends(Asked<'t>),
-}
-
-/// What is asked of the payload.
-enum Asked<'t> {
-    Protocol(u8),
-    /// A protocol with ports, whatever they are.
-    AnyPort,
-    Protocols(Vec<u8>),
-    Ports(PortSide, &'t [PortRange]),
-    Icmp {
-        icmp_type: Option<u8>,
-        codes: (u8, u8),
-    },
-    Pairs(Side, &'t [(IpAddr, u8, u16)]),
-}
-
-impl Asked<'_> {
-    fn part(&self) -> Part<'_> {
-        match self {
-            Self::Protocol(number) => Part::Protocols(std::slice::from_ref(number)),
-            Self::AnyPort => Part::Protocols(&Payload::PORT_PROTOCOLS),
-            Self::Protocols(numbers) => Part::Protocols(numbers),
-            Self::Ports(side, ranges) => Part::Ports(*side, ranges),
-            Self::Icmp { icmp_type, codes } => Part::Icmp { icmp_type: *icmp_type, codes: *codes },
-            Self::Pairs(side, pairs) => Part::Pairs(*side, pairs),
-        }
-    }
-}
-
-/// Ports, where the destination's may have been translated to one that is known.
-fn ask_ports(side: PortSide, ranges: &[PortRange], translated: Option<u16>) -> Tested<'_> {
-    let within = |port| ranges.iter().any(|range| (range.first..=range.last).contains(&port));
-    match (side, translated) {
-        (PortSide::Source, _) | (_, None) => Tested::Depends(Asked::Ports(side, ranges)),
-        (PortSide::Destination | PortSide::Either, Some(port)) if within(port) => {
-            Tested::Depends(Asked::AnyPort)
-        }
-        (PortSide::Destination, Some(_)) => Tested::Known(false),
-        (PortSide::Either, Some(_)) => Tested::Depends(Asked::Ports(PortSide::Source, ranges)),
-    }
-}
-
-fn ask_pairs(side: Side, pairs: &[(IpAddr, u8, u16)], translated: Option<u16>) -> Tested<'_> {
-    Tested::Depends(match (side, translated) {
-        (Side::Destination, Some(translated)) => {
-            let with_port = pairs.iter().filter(|(_, _, port)| *port == translated);
-            Asked::Protocols(with_port.map(|(_, protocol, _)| *protocol).collect())
-        }
-        (Side::Source | Side::Destination, _) => Asked::Pairs(side, pairs),
-    })
-}
-
 /// The runs that are still to be taken to their ends.
 struct Runs<L> {
     open: Vec<Run<L>>,
@@ -600,31 +527,5 @@ impl States {
         tracked
             || (self.dnat && translation.destination.is_some())
             || (self.snat && translation.source.is_some())
-    }
-}
-
-/// A packet without such an interface has one of no name (`ip_tables.c`: `nulldevname`).
-fn matches_interface(wanted: &InterfaceMatch, interface: Option<&Arc<str>>) -> bool {
-    let interface = interface.map_or("", |name| name);
-    match wanted {
-        InterfaceMatch::Name(name) => **name == *interface,
-        InterfaceMatch::Prefix(prefix) => interface.starts_with(&**prefix),
-    }
-}
-
-/// Whether the address is one of the host's own, as far as its way tells: what is forwarded is between others.
-fn is_local(side: Side, way: &Way, address: IpAddr) -> Option<bool> {
-    match (side, way) {
-        (_, Way::Forwarded { .. }) => Some(false),
-        (Side::Destination, Way::ToHost { .. }) => {
-            let group = match address {
-                IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
-                IpAddr::V6(address) => address.is_multicast(),
-            };
-            Some(!group)
-        }
-        (Side::Source, Way::FromHost { .. }) => Some(true),
-        (Side::Source, Way::ToHost { input: interface })
-        | (Side::Destination, Way::FromHost { output: interface }) => Some(&**interface == "lo"),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Counters;
 use super::error::{Input, Problem, SavedError};
-use crate::verdict::program::{Policy, Table};
+use crate::verdict::chains::program::{Policy, Table};
 
 /// Longest text in bytes: two million rules.
 pub(super) const MAX_TEXT: usize = 1 << 28;

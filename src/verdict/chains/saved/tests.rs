@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::PortRange;
 use crate::rules::ruleset::{InterfaceMatch, Side};
-use crate::verdict::program::{Action, Condition, Policy, PortSide, States, Test};
+use crate::verdict::chains::program::{Action, Condition, Policy, PortSide, States, Test};
 use crate::verdict::ranges::AddressRanges;
 
 use IpVersion::{V4, V6};

@@ -71,6 +71,11 @@ impl Services {
         Self::rectangle(version, Payload::icmp_of(version), icmp_type, codes)
     }
 
+    /// The family that the payloads are of.
+    pub fn version(&self) -> IpVersion {
+        self.version
+    }
+
     pub fn is_empty(&self) -> bool {
         !self.others && self.planes.is_empty()
     }

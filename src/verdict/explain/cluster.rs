@@ -192,6 +192,14 @@ impl Party {
             .collect()
     }
 
+    /// The endpoint that the party is.
+    pub fn id(&self) -> Option<&WorkloadId> {
+        match self {
+            Self::Endpoint { endpoint, address: _ } => Some(&endpoint.id),
+            Self::Host { .. } | Self::Outside(_) => None,
+        }
+    }
+
     /// The host that the party is on, or is.
     pub fn host(&self) -> Option<&Arc<str>> {
         match self {

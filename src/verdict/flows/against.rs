@@ -16,11 +16,13 @@ use crate::verdict::chains::program::{Members, Program, Test};
 use crate::verdict::check::boundary::outside as uplink_of;
 use crate::verdict::explain::cluster::Host;
 use crate::verdict::packet::{ConnState, Packet, Payload, Way};
+use crate::verdict::policy::judge::Judge;
 use crate::verdict::policy::rule_match::Sets;
 use crate::verdict::services::Services;
 
 /// Compares every flow of the host's endpoints, from and to everybody. `programs` are the families that the host has.
 ///
+/// Addresses that are translated to others are left out: a packet to a floating IP is one to the endpoint behind it.
 /// What depends on conditions that aren't modelled is counted as neither allowed nor denied: it is no difference.
 ///
 /// # Errors
@@ -173,8 +175,10 @@ pub fn witness_packet(flows: &Flows<'_>, host: &Host, program: &Program, witness
 fn classes(flows: &Flows<'_>, host: &Host, program: &Program, pieces: &[Piece]) -> Vec<Class> {
     let signatures = Signatures::of(flows, host, program);
     let mut classes: BTreeMap<(Option<WorkloadId>, Vec<u64>), Class> = BTreeMap::new();
+    let judge = Judge::new(&host.policy, &host.config);
     let ends = flows.ends().chain(pieces.iter().cloned().map(End::Outside));
-    for end in ends.filter(|end| end.version() == program.version) {
+    let ends = ends.filter(|end| end.version() == program.version && !judge.translates(end.address()));
+    for end in ends {
         let local = end.id().filter(|id| host.policy.endpoints.contains_key(id)).cloned();
         let key = (local, signatures.signature(end.address()));
         let class = classes.entry(key).or_insert_with(|| Class { example: end.clone(), all: Vec::new() });

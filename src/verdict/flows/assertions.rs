@@ -199,7 +199,11 @@ impl Meaning {
 }
 
 impl Side {
-    fn ends(&self, cluster: &Cluster, enforcement: &Enforcement) -> Result<Vec<End>, AssertionError> {
+    /// All ends that the side means.
+    ///
+    /// # Errors
+    /// It means nobody, or one of several.
+    pub fn ends(&self, cluster: &Cluster, enforcement: &Enforcement) -> Result<Vec<End>, AssertionError> {
         let locals = || {
             let all = enforcement.hosts.values().flat_map(|host| host.policy.endpoints.values());
             all.filter(|local| local.shadowed_by.is_none())

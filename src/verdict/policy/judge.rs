@@ -184,6 +184,12 @@ impl<'p> Judge<'p> {
         self.by_interface.get(interface).copied()
     }
 
+    /// Whether the first packet of a connection to the address goes elsewhere.
+    pub fn translates(&self, address: IpAddr) -> bool {
+        let to_metadata = address == IpAddr::V4(METADATA) && self.config.openstack.is_some();
+        to_metadata || self.floating.contains_key(&address)
+    }
+
     pub fn is_workload_interface(&self, interface: &str) -> bool {
         self.config.interface_prefixes.iter().any(|prefix| interface.starts_with(prefix.as_str()))
     }

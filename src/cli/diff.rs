@@ -180,7 +180,7 @@ struct Side {
 
 impl Side {
     fn of(cluster: Cluster) -> Self {
-        let enforcement = cluster.enforce(&cluster.hosts());
+        let enforcement = cluster::enforce(&cluster, &cluster.hosts());
         Self { cluster, enforcement }
     }
 
@@ -227,10 +227,19 @@ fn witness_text(Witness { from, to, payload }: &Witness, old: &Side, new: &Side)
 fn ends_text(ends: &[End], comparison: &Comparison, old: &Side, new: &Side) -> String {
     let names: BTreeSet<String> = ends
         .iter()
-        .filter_map(End::id)
-        .map(|id| {
-            let side = if new.enforcement.has(id) { new } else { old };
-            name_of(&side.enforcement, id)
+        .filter_map(|end| {
+            let of_endpoint = |id| {
+                let side = if new.enforcement.has(id) { new } else { old };
+                name_of(&side.enforcement, id)
+            };
+            match end {
+                End::Endpoint { id, address: _ } => Some(of_endpoint(id)),
+                End::Floating { id, external, internal: _ } => {
+                    Some(format!("{external} ({})", of_endpoint(id)))
+                }
+                End::Host { name, address: _ } => Some(format!("host {name}")),
+                End::Outside(_) => None,
+            }
         })
         .collect();
     let mut parts = Vec::new();
@@ -242,7 +251,7 @@ fn ends_text(ends: &[End], comparison: &Comparison, old: &Side, new: &Side) -> S
             .iter()
             .filter_map(|end| match end {
                 End::Outside(piece) if piece.version == version => Some(piece),
-                End::Outside(_) | End::Endpoint { .. } => None,
+                End::Outside(_) | End::Endpoint { .. } | End::Floating { .. } | End::Host { .. } => None,
             })
             .collect();
         if pieces.is_empty() {

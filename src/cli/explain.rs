@@ -40,9 +40,9 @@ pub(super) struct Arguments {
     /// ICMP type, or type and code [default: echo request]
     #[arg(long, value_name = "TYPE[/CODE]", value_parser = icmp)]
     icmp: Option<(u8, u8)>,
-    /// What connection tracking says of the packet
-    #[arg(long, value_enum, default_value = "new")]
-    state: State,
+    /// What connection tracking says of the packet [default: as of a connection's first]
+    #[arg(long, value_enum)]
+    state: Option<State>,
     /// The family, where the two have both [default: 4 before 6]
     #[arg(long, value_parser = ["4", "6"])]
     ip_version: Option<String>,
@@ -149,7 +149,7 @@ impl Arguments {
         let flow = self.flow(&cluster)?;
         let concerned = flow.from.host().into_iter().chain(flow.to.host()).cloned();
         let concerned = concerned.chain(self.host.as_deref().map(Arc::from));
-        let enforcement = cluster.enforce(&concerned.collect());
+        let enforcement = cluster::enforce(&cluster, &concerned.collect());
         let hops = self.hops(&flow, &enforcement)?;
         Ok((enforcement, hops))
     }
@@ -199,7 +199,8 @@ impl Arguments {
             }
         };
         let payload = self.payload(IpVersion::of(source))?;
-        Ok(Packet { way, source, destination, payload, state: self.state.into(), reverse_path: true })
+        let state = self.state(IpVersion::of(source), payload);
+        Ok(Packet { way, source, destination, payload, state, reverse_path: true })
     }
 
     fn flow(&self, cluster: &Cluster) -> Result<Flow, Failure> {
@@ -217,7 +218,12 @@ impl Arguments {
             ))
         })?;
         let payload = self.payload(IpVersion::of(source))?;
-        Ok(Flow { from, to, source, destination, payload, state: self.state.into() })
+        let state = self.state(IpVersion::of(source), payload);
+        Ok(Flow { from, to, source, destination, payload, state })
+    }
+
+    fn state(&self, version: IpVersion, payload: Payload) -> ConnState {
+        self.state.map_or_else(|| ConnState::first(version, payload), ConnState::from)
     }
 
     fn payload(&self, version: IpVersion) -> Result<Payload, Failure> {

@@ -56,7 +56,7 @@ struct Record {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let cluster = cluster::read(&arguments.datastore, arguments.config.as_deref(), &arguments.set)?;
-    let enforcement = cluster.enforce(&cluster.hosts());
+    let enforcement = cluster::enforce(&cluster, &cluster.hosts());
     let flows = Flows::new(&enforcement);
     let mut records = Vec::new();
     let mut problems = Vec::new();

@@ -68,6 +68,13 @@ pub struct Config {
     pub openstack: Option<OpenStack>,
 }
 
+impl Config {
+    /// Whether floating IPs of an orchestrator's endpoints are translated: always OpenStack's.
+    pub fn floats(&self, orchestrator: &str) -> bool {
+        self.floating_ips || orchestrator == "openstack"
+    }
+}
+
 /// OpenStack's special cases are on; where its metadata service listens, if an address is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenStack {

@@ -132,7 +132,7 @@ fn source_nat(family: &Family<'_>, ports: Option<(u16, u16)>) -> Target {
 fn floating_ips(family: &Family<'_>) -> BTreeMap<InTextOrder, InTextOrder> {
     let mut internal_of = BTreeMap::new();
     for local in family.endpoints() {
-        let enabled = family.config.floating_ips || &*local.endpoint.id.orchestrator == "openstack";
+        let enabled = family.config.floats(&local.endpoint.id.orchestrator);
         for &NatMapping { internal, external } in local.endpoint.nats.iter().filter(|_| enabled) {
             if family.is_ours(internal) && family.is_ours(external) {
                 claim(&mut internal_of, external.into(), internal.into());

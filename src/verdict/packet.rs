@@ -167,6 +167,25 @@ const PROTOCOLS: [(&str, u8); 16] = [
 ];
 
 impl ConnState {
+    /// The state of a connection's first packet.
+    ///
+    /// Connection tracking knows which types of ICMP ask for something: only they can be new. It leaves alone what keeps
+    /// an IPv6 link going, and finds all other types invalid (errors, where they don't tell of a connection that it
+    /// knows), as it finds the other family's ICMP (`nf_conntrack_proto_icmp.c`, `nf_conntrack_proto_icmpv6.c`).
+    pub fn first(version: IpVersion, payload: Payload) -> Self {
+        match (version, payload) {
+            (IpVersion::V4, Payload::Icmp { icmp_type: 8 | 13 | 15 | 17, code: _ })
+            | (IpVersion::V6, Payload::Icmp { icmp_type: 128 | 139, code: _ }) => Self::New,
+            (IpVersion::V6, Payload::Icmp { icmp_type: 130..=136 | 143 | 151 | 152, code: _ }) => {
+                Self::Untracked
+            }
+            (_, Payload::Icmp { .. })
+            | (IpVersion::V4, Payload::Other { protocol: 58 })
+            | (IpVersion::V6, Payload::Other { protocol: 1 }) => Self::Invalid,
+            (_, Payload::Ports { .. } | Payload::Other { .. }) => Self::New,
+        }
+    }
+
     /// As `--ctstate` has it.
     pub fn name(self) -> &'static str {
         match self {

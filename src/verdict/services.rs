@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
 use crate::model::{IpVersion, PortRange};
-use crate::verdict::packet::{Payload, protocol_name};
+use crate::verdict::packet::{ConnState, Payload, protocol_name};
 
 /// A set of [`Payload`]s of one family. Equal sets are equal values.
 ///
@@ -69,6 +69,19 @@ impl Services {
         let icmp_type = (icmp_type.into(), icmp_type.into());
         let codes = code.map_or(FULL, |code| (code.into(), code.into()));
         Self::rectangle(version, Payload::icmp_of(version), icmp_type, codes)
+    }
+
+    /// What connection tracking finds invalid as a connection's first packet.
+    pub fn never_first(version: IpVersion) -> Self {
+        let icmp = (0..=u8::MAX)
+            .map(|icmp_type| (Payload::Icmp { icmp_type, code: 0 }, Self::icmp(version, icmp_type, None)));
+        let others = [1, 58].map(|protocol| (Payload::Other { protocol }, Self::protocol(version, protocol)));
+        let others =
+            others.into_iter().filter(|(payload, _)| payload.protocol(version) != Payload::icmp_of(version));
+        let invalid = icmp
+            .chain(others)
+            .filter(|(payload, _)| ConnState::first(version, *payload) == ConnState::Invalid);
+        invalid.fold(Self::none(version), |all, (_, one)| all.or(&one))
     }
 
     /// The family that the payloads are of.

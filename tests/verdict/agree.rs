@@ -65,7 +65,8 @@ fn compare_all(documents: &[Value], mut random: Random) -> Result<usize, String>
 
 /// What is allowed as a set has the packet exactly if the packet is allowed.
 fn one_of_the_allowed(world: &World, judge: &Judge<'_>, packet: &Packet) -> Result<(), String> {
-    let packet = Packet { state: ConnState::New, ..packet.clone() };
+    let state = ConnState::first(packet.version(), packet.payload);
+    let packet = Packet { state, ..packet.clone() };
     for local in world.policy().endpoints.values() {
         for direction in [Direction::Ingress, Direction::Egress] {
             let services = allowed(judge, local, direction, packet.source, packet.destination);

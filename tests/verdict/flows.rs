@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use felix_rs::datastore::yaml;
-use felix_rs::model::{IpVersion, WorkloadId};
-use felix_rs::policy::Direction;
+use felix_rs::model::IpVersion;
 use felix_rs::verdict::chains::program::{Policy, Program};
 use felix_rs::verdict::explain::cluster::{Cluster, Enforcement, Party};
+use felix_rs::verdict::explain::{self, Answer};
 use felix_rs::verdict::flows::against::compare_with_chains;
 use felix_rs::verdict::flows::assertions::{Assertion, Side};
 use felix_rs::verdict::flows::diff::{Change, Comparison, compare};
-use felix_rs::verdict::flows::{End, Flows, is_flow};
-use felix_rs::verdict::packet::{ConnState, Packet, Payload, Way};
+use felix_rs::verdict::flows::{End, Flows, flow, is_flow};
+use felix_rs::verdict::packet::Payload;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
@@ -32,13 +32,18 @@ pub fn diffs_name_what_differs(seed: u64, pairs: u64) -> Result<(), Failed> {
         let mut random = Random::new(seed.wrapping_add(number));
         let old = documents(&mut random);
         let new = changed(&old, &mut random);
-        let (old, new) = (enforced(&old), enforced(&new));
+        let clusters = [cluster(&old), cluster(&new)];
+        let [old, new] = clusters.each_ref().map(|cluster| cluster.enforce(&cluster.hosts()));
         let (old, new) = (Flows::new(&old), Flows::new(&new));
         let comparison = compare(&old, &new);
         let ends = ends(&old, &new, &comparison);
+        let [old_cluster, new_cluster] = &clusters;
         for _ in 0..FLOWS {
             let Some(flow) = Flow::random(&ends, &ends, &mut random) else { continue };
-            let (before, after) = (flow.is_allowed(&old), flow.is_allowed(&new));
+            if flow.is_ambiguous(&old) || flow.is_ambiguous(&new) {
+                continue;
+            }
+            let (before, after) = (flow.is_allowed(old_cluster, &old), flow.is_allowed(new_cluster, &new));
             let expected = match (before, after) {
                 (false, true) => Some(Change::Gained),
                 (true, false) => Some(Change::Lost),
@@ -124,16 +129,14 @@ pub fn assertions_hold_for_every_packet(seed: u64, sets: u64) -> Result<(), Fail
         match &outcome.witness {
             Some(flow) => {
                 failed += 1;
-                let end = |party: &Party, address| Place { id: party.id().cloned(), address, end: None };
-                let (from, to) = (end(&flow.from, flow.source), end(&flow.to, flow.destination));
-                if (Flow { from, to, payload: flow.payload }).is_allowed(&flows) == allows {
+                let explanation = explain::explain(&explain::hops(flow, &enforcement), &enforcement);
+                if (explanation.answer != Answer::Denied) == allows {
                     return Err(format!("seed {seed}: {text}: the witness {flow} is as asserted").into());
                 }
             }
             None => {
                 held += 1;
-                let ends =
-                    |side: &Side| side.ends(&cluster, &enforcement).map_err(|error| format!("{error:?}"));
+                let ends = |side: &Side| side.ends(&cluster, &flows).map_err(|error| format!("{error:?}"));
                 let (from, to) = (ends(&assertion.from)?, ends(&assertion.to)?);
                 for _ in 0..FLOWS {
                     let Some(flow) = Flow::random(&from, &to, &mut random) else { continue };
@@ -143,7 +146,7 @@ pub fn assertions_hold_for_every_packet(seed: u64, sets: u64) -> Result<(), Fail
                         destination: port_of(&assertion, &mut random),
                     };
                     let flow = Flow { payload: wanted, ..flow };
-                    if flow.is_allowed(&flows) != allows {
+                    if !flow.is_ambiguous(&flows) && flow.is_allowed(&cluster, &flows) != allows {
                         return Err(format!("seed {seed}: {text}: {flow:?} is otherwise").into());
                     }
                 }
@@ -172,12 +175,11 @@ struct Flow {
     payload: Payload,
 }
 
-/// An address, and whose it is; the end that it was chosen from.
+/// An address of an end.
 #[derive(Clone, Debug)]
 struct Place {
-    id: Option<WorkloadId>,
     address: IpAddr,
-    end: Option<End>,
+    end: End,
 }
 
 impl Flow {
@@ -190,22 +192,35 @@ impl Flow {
         Some(Self { from: Place::within(from, random), to: Place::within(to, random), payload })
     }
 
-    /// As a packet, which both endpoints must let through.
-    fn is_allowed(&self, flows: &Flows<'_>) -> bool {
-        let packet = Packet {
-            way: Way::Forwarded { input: "a".into(), output: "b".into() },
-            source: self.from.address,
-            destination: self.to.address,
-            payload: self.payload,
-            state: ConnState::New,
-            reverse_path: true,
+    /// As packets through the hosts that it comes to, by what each one's policy says: not denied by any.
+    fn is_allowed(&self, side: &Cluster, flows: &Flows<'_>) -> bool {
+        if !self.from.is_there(flows) || !self.to.is_there(flows) {
+            return false;
+        }
+        let Some(flow) = flow(side, &self.from.end, &self.to.end, self.payload) else { return false };
+        let party = |party, address| match party {
+            Party::Outside(_) => Party::Outside(address),
+            party @ (Party::Endpoint { .. } | Party::Host { .. }) => party,
         };
-        self.from.lets(flows, Direction::Egress, &packet) && self.to.lets(flows, Direction::Ingress, &packet)
+        let (source, destination) = (self.from.address, self.to.address);
+        let (from, to) = (party(flow.from, source), party(flow.to, destination));
+        let flow = explain::Flow { from, to, source, destination, ..flow };
+        let explanation = explain::explain(&explain::hops(&flow, flows.enforcement()), flows.enforcement());
+        explanation.answer != Answer::Denied
+    }
+
+    /// An endpoint's address that is another's floating IP: whose it is depends on who asks.
+    fn is_ambiguous(&self, flows: &Flows<'_>) -> bool {
+        let is_floating = matches!(self.to.end, End::Floating { .. });
+        let floating = flows.floating_ends();
+        let translated = floating.iter().filter(|end| end.address() == self.to.address);
+        translated.count() > usize::from(is_floating)
+            || (is_floating && flows.ends().any(|end| end.address() == self.to.address))
     }
 
     /// How the regions say that it has changed.
     fn in_regions(&self, comparison: &Comparison) -> BTreeSet<Change> {
-        let has = |ends: &[End], place: &Place| place.end.as_ref().is_some_and(|end| ends.contains(end));
+        let has = |ends: &[End], place: &Place| ends.contains(&place.end);
         let version = IpVersion::of(self.from.address);
         let regions = comparison.regions.iter().filter(|region| {
             has(&region.from, &self.from)
@@ -221,20 +236,25 @@ impl Place {
     /// Any address of the end.
     fn within(end: End, random: &mut Random) -> Self {
         let address = match &end {
-            End::Endpoint { .. } => end.address(),
+            End::Endpoint { .. } | End::Floating { .. } | End::Host { .. } => end.address(),
             End::Outside(piece) => {
                 let known = (0..20).map(|_| address(piece.version, random));
                 known.into_iter().find(|address| piece.ranges.contains(*address)).unwrap_or(piece.example)
             }
         };
-        Self { id: end.id().cloned(), address, end: Some(end) }
+        Self { address, end }
     }
 
-    fn lets(&self, flows: &Flows<'_>, direction: Direction, packet: &Packet) -> bool {
-        let Some(id) = &self.id else { return true };
-        let (Some(judge), Some(local)) = (flows.judge(id), flows.endpoint(id)) else { return false };
-        let has_address = local.endpoint.networks.iter().any(|net| net.contains(&self.address));
-        has_address && judge.at_endpoint(local, direction, packet).allowed
+    /// Whether there is such an end on this side.
+    fn is_there(&self, flows: &Flows<'_>) -> bool {
+        match &self.end {
+            End::Endpoint { id, address } => flows
+                .endpoint(id)
+                .is_some_and(|local| local.endpoint.networks.iter().any(|net| net.contains(address))),
+            End::Floating { .. } => flows.floating_ends().contains(&self.end),
+            End::Host { .. } => flows.ends().any(|end| end == self.end),
+            End::Outside(_) => true,
+        }
     }
 }
 
@@ -245,7 +265,8 @@ fn port_of(assertion: &Assertion, random: &mut Random) -> u16 {
 
 /// Every end of both, as the regions have them.
 fn ends(old: &Flows<'_>, new: &Flows<'_>, comparison: &Comparison) -> Vec<End> {
-    let endpoints: BTreeSet<End> = old.ends().chain(new.ends()).collect();
+    let floating = [old, new].into_iter().flat_map(Flows::floating_ends);
+    let endpoints: BTreeSet<End> = old.ends().chain(new.ends()).chain(floating).collect();
     endpoints.into_iter().chain(comparison.outside.iter().cloned().map(End::Outside)).collect()
 }
 

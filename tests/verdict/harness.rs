@@ -8,7 +8,7 @@ use felix_rs::model::IpVersion;
 use felix_rs::verdict::packet::{ConnState, Packet, Payload, Way};
 use libtest_mimic::{Failed, Trial};
 
-use crate::kernel::{Backend, Interface, Job, Seen, World, first_state, send, send_at_home, sendable};
+use crate::kernel::{Backend, Interface, Job, Seen, World, send, send_at_home, sendable};
 
 pub fn trials() -> Vec<Trial> {
     type Check<A> = fn(A) -> Result<(), Failed>;
@@ -145,7 +145,7 @@ fn kinds(version: IpVersion) -> Vec<Payload> {
     let ports =
         Payload::PORT_PROTOCOLS.map(|protocol| Payload::Ports { protocol, source: 1024, destination: 80 });
     let asking = (0..=255).map(|icmp_type| Payload::Icmp { icmp_type, code: 3 });
-    let asking = asking.filter(|payload| first_state(version, *payload) == ConnState::New);
+    let asking = asking.filter(|payload| ConnState::first(version, *payload) == ConnState::New);
     let others = [2, 4, 41, 47, 50, 89, 112, 254].map(|protocol| Payload::Other { protocol });
     ports.into_iter().chain(asking).chain(others).collect()
 }

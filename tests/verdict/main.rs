@@ -5,6 +5,7 @@
 //! other policies and packets.
 
 mod agree;
+mod by_command;
 #[path = "../orders/case.rs"]
 mod case;
 #[path = "../golden/expectation.rs"]
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
     let mut trials: Vec<Trial> = asking_a_kernel.map(|trial| trial.with_ignored_flag(skip)).collect();
     trials.extend(read_back::trials(skip));
     trials.extend(foreign::trials(skip));
+    trials.extend(by_command::trials(skip));
     trials.extend(golden_cases::trials());
     trials.extend([
         Trial::test("flows/diffs-name-what-differs", move || flows::diffs_name_what_differs(seed, 400)),

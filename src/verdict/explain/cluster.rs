@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::config::{Config, Source, nearest};
+use crate::config::{Config, Resolved, Source, nearest};
 use crate::datastore::Event;
 use crate::model::{
     self, Catalog, Diagnostic, IpVersion, Node, Resource, ResourceId, WorkloadEndpoint, WorkloadId,
@@ -20,16 +20,21 @@ pub struct Cluster {
 }
 
 /// What some of the hosts must enforce.
+#[derive(Default)]
 pub struct Enforcement {
     pub hosts: BTreeMap<Arc<str>, Host>,
     /// All labels of the hosts' endpoints, own and inherited.
     pub labels: BTreeMap<WorkloadId, BTreeMap<String, String>>,
+    /// Parameters that are not in force as they were written.
+    pub problems: Vec<Diagnostic>,
 }
 
 /// One host.
 #[derive(Debug)]
 pub struct Host {
     pub name: Arc<str>,
+    /// Its own, as its Node says: those that others know it by, and tunl0's.
+    pub addresses: Vec<IpAddr>,
     pub config: Config,
     pub policy: HostPolicy,
 }
@@ -82,6 +87,7 @@ impl Cluster {
 
     /// What each of `hosts` must enforce. Hosts with the same settings are calculated together.
     pub fn enforce(&self, hosts: &BTreeSet<Arc<str>>) -> Enforcement {
+        let mut enforcement = Enforcement::default();
         let mut groups: BTreeMap<Settings, Vec<(Arc<str>, Config)>> = BTreeMap::new();
         // Looked through once a host, and endpoints are many.
         let configuring: Vec<&Resource> = self
@@ -90,11 +96,10 @@ impl Cluster {
             .filter(|resource| matches!(resource, Resource::Node(_) | Resource::Config(_)))
             .collect();
         for host in hosts {
-            let stored = model::configuration(host, configuring.iter().copied());
-            let config = Config::resolve(&[self.sources.as_slice(), &stored].concat()).config;
+            let Resolved { config, values: _, problems } = self.resolved(host, configuring.iter().copied());
+            enforcement.problems.extend(problems.iter().map(Diagnostic::from));
             groups.entry(Settings::from(&config)).or_default().push((Arc::clone(host), config));
         }
-        let mut enforcement = Enforcement { hosts: BTreeMap::new(), labels: BTreeMap::new() };
         for (settings, hosts) in groups {
             let mut calc = Calc::of_hosts(hosts.iter().map(|(name, _)| Arc::clone(name)).collect());
             self.catalog.updates().for_each(|update| calc.apply(update));
@@ -102,9 +107,14 @@ impl Cluster {
             for (name, config) in hosts {
                 let policy = calc.of_host(&name);
                 enforcement.labels.extend(policy.endpoints.keys().map(|id| (id.clone(), labels(&calc, id))));
-                enforcement.hosts.insert(Arc::clone(&name), Host { name, config, policy });
+                let node = self.nodes().find(|node| node.name == name);
+                let addresses = node.map(addresses_of).unwrap_or_default();
+                enforcement.hosts.insert(Arc::clone(&name), Host { name, addresses, config, policy });
             }
         }
+        // Each host is told of what concerns all.
+        enforcement.problems.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        enforcement.problems.dedup();
         enforcement
     }
 
@@ -116,7 +126,9 @@ impl Cluster {
     pub fn locate(&self, text: &str) -> Result<Party, LocateError> {
         let address: Option<IpAddr> = text.parse().ok();
         let endpoints: Vec<&WorkloadEndpoint> = match address {
-            Some(address) => self.workloads().filter(|endpoint| has_address(endpoint, address)).collect(),
+            Some(address) => {
+                self.workloads().filter(|endpoint| self.has_address(endpoint, address)).collect()
+            }
             None => self.workloads().filter(|endpoint| is_called(endpoint, text)).collect(),
         };
         let host = self.nodes().find(|node| match address {
@@ -155,6 +167,22 @@ impl Cluster {
         }
     }
 
+    /// By one of its own, or by a floating IP that its host translates.
+    fn has_address(&self, endpoint: &WorkloadEndpoint, address: IpAddr) -> bool {
+        let is_own = endpoint.networks.iter().any(|net| net.contains(&address));
+        let is_external = || endpoint.nats.iter().any(|nat| nat.external == address);
+        let floats = || {
+            let node = &endpoint.id.node;
+            self.resolved(node, self.catalog.resources()).config.floats(&endpoint.id.orchestrator)
+        };
+        is_own || (is_external() && floats())
+    }
+
+    fn resolved<'r>(&self, host: &str, resources: impl Iterator<Item = &'r Resource> + Clone) -> Resolved {
+        let stored = model::configuration(host, resources);
+        Config::resolve(&[self.sources.as_slice(), &stored].concat())
+    }
+
     fn workloads(&self) -> impl Iterator<Item = &WorkloadEndpoint> {
         self.catalog.resources().filter_map(|resource| match resource {
             Resource::WorkloadEndpoint(endpoint) => Some(endpoint),
@@ -167,6 +195,13 @@ impl Cluster {
             Resource::Node(node) => Some(node),
             _ => None,
         })
+    }
+}
+
+impl Host {
+    /// The first of a family: the one that others know the host by.
+    pub fn address(&self, version: IpVersion) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|address| IpVersion::of(*address) == version)
     }
 }
 
@@ -229,11 +264,6 @@ fn labels(calc: &Calc, id: &WorkloadId) -> BTreeMap<String, String> {
     calc.labels_of(id).into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-fn has_address(endpoint: &WorkloadEndpoint, address: IpAddr) -> bool {
-    endpoint.networks.iter().any(|net| net.contains(&address))
-        || endpoint.nats.iter().any(|nat| nat.external == address)
-}
-
 fn is_called(endpoint: &WorkloadEndpoint, text: &str) -> bool {
     names_of(endpoint).any(|name| name == text)
 }
@@ -257,7 +287,8 @@ fn names_of(endpoint: &WorkloadEndpoint) -> impl Iterator<Item = String> + use<'
 
 fn addresses_of(node: &Node) -> Vec<IpAddr> {
     let v4 = node.ipv4.map(|(address, _)| IpAddr::from(address));
-    v4.into_iter().chain(node.ipv6.map(|(address, _)| IpAddr::from(address))).collect()
+    let v6 = node.ipv6.map(|(address, _)| IpAddr::from(address));
+    v4.into_iter().chain(v6).chain(node.ipip_tunnel_addr.map(IpAddr::from)).collect()
 }
 
 impl fmt::Display for LocateError {

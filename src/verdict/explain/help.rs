@@ -79,7 +79,7 @@ impl<'a> Teller<'a> {
                 });
             }
             Reason::EndOfTier(tier) => {
-                let misses = near_misses(&self.judge, local, direction, packet);
+                let misses = near_misses(&self.judge, tier, direction, packet);
                 help.extend(misses.iter().take(3).map(|miss| miss.text(packet, self.judge.sets())));
                 let names: Vec<String> =
                     self.judge.policies(tier, direction).map(|policy| policy.id.qualified_name()).collect();

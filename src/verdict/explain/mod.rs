@@ -15,6 +15,7 @@ use cluster::Enforcement;
 pub use flow::{Flow, Hop, addresses, hops, through};
 use teller::Teller;
 
+use crate::verdict::packet::{Packet, SourceTranslation};
 use crate::verdict::policy::judge::Judge;
 
 /// What becomes of a flow, and why.
@@ -90,13 +91,25 @@ pub struct RuleExplanation {
 pub fn explain(hops: &[Hop], enforcement: &Enforcement) -> Explanation {
     let mut explained = Vec::new();
     let mut help = Vec::new();
+    // The source under which the packet leaves the host before.
+    let mut source = None;
     for Hop { host, packet } in hops {
         let Some(host) = enforcement.hosts.get(host) else { continue };
         let judge = Judge::new(&host.policy, &host.config);
+        let packet = &Packet { source: source.unwrap_or(packet.source), ..packet.clone() };
         let teller = Teller { host, judge, packet, enforcement };
         let judgement = teller.judge.judge(packet);
         teller.help(&judgement, &mut help);
         explained.push(teller.hop(&judgement));
+        source = match judgement.translation.source {
+            None => source,
+            Some(SourceTranslation::To(address)) => Some(address),
+            Some(SourceTranslation::Masquerade) => host.address(packet.version()).or(source),
+        };
+    }
+    if explained.is_empty() {
+        let summary = "denied: the endpoints are not there".to_owned();
+        return Explanation { answer: Answer::Denied, summary, hops: explained, help };
     }
     let answer = explained.iter().map(|hop| hop.answer).max().unwrap_or(Answer::Depends);
     let mut known = BTreeSet::new();

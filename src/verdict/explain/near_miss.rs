@@ -2,7 +2,7 @@
 
 use super::wording::mismatch_text;
 use crate::model::Action;
-use crate::policy::{ActiveRule, ActiveSide, Direction, LocalEndpoint};
+use crate::policy::{ActiveRule, ActiveSide, Direction, EndpointTier};
 use crate::rules::ruleset::Side;
 use crate::verdict::packet::Packet;
 use crate::verdict::policy::judge::{Judge, rules};
@@ -14,14 +14,14 @@ pub struct NearMiss<'p> {
     mismatch: Mismatch<'p>,
 }
 
-/// The near misses among the policies that govern the endpoint, in order.
+/// The near misses among a tier's policies, in order.
 pub fn near_misses<'p>(
     judge: &Judge<'p>,
-    local: &LocalEndpoint,
+    tier: &EndpointTier,
     direction: Direction,
     packet: &Packet,
 ) -> Vec<NearMiss<'p>> {
-    let policies = local.tiers.iter().flat_map(|tier| judge.policies(tier, direction));
+    let policies = judge.policies(tier, direction);
     let rules = policies.flat_map(|policy| rules(&policy.ingress, &policy.egress, direction));
     let allows = rules.map(|rule| &**rule).filter(|rule| rule.action == Action::Allow);
     allows

@@ -1,5 +1,6 @@
 //! One packet at one host: which endpoints it comes to, what their policies say, and why.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::cluster::{Enforcement, Host, short_name};
@@ -45,7 +46,7 @@ impl<'a> Teller<'a> {
             packet: self.packet.to_string(),
             answer: answer(*ruling),
             stages,
-            notes: notes(translation),
+            notes: notes(translation).into_iter().chain(self.shadowed()).collect(),
         }
     }
 
@@ -71,6 +72,21 @@ impl<'a> Teller<'a> {
                 .map(|local| self.profiles(local, direction, packet))
                 .unwrap_or_default(),
         }
+    }
+
+    /// Endpoints whose addresses the packet has, and that have lost their interface to another.
+    fn shadowed(&self) -> impl Iterator<Item = String> {
+        let locals = self.host.policy.endpoints.values();
+        locals.filter_map(|local| {
+            let owner = local.shadowed_by.as_ref()?;
+            let has = |address: &IpAddr| local.endpoint.networks.iter().any(|net| net.contains(address));
+            let (name, interface) = (short_name(&local.endpoint), &local.endpoint.interface);
+            (has(&self.packet.source) || has(&self.packet.destination)).then(|| {
+                format!(
+                    "{name} is not enforced: {owner} has its interface {interface}, and its policies count"
+                )
+            })
+        })
     }
 
     fn reaches_policies(&self, reason: Reason<'_>) -> bool {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -10,7 +11,7 @@ use crate::datastore::{Node, Span, Value};
 use crate::labels::Selector;
 use crate::model::{IpVersion, PortRange};
 use crate::verdict::explain::Flow;
-use crate::verdict::explain::cluster::{Cluster, Enforcement, LocateError, Party};
+use crate::verdict::explain::cluster::{Cluster, LocateError, Party};
 use crate::verdict::packet::{Payload, protocol_name, protocol_number};
 use crate::verdict::services::Services;
 
@@ -136,8 +137,8 @@ impl Assertion {
     /// # Errors
     /// A side means nobody.
     pub fn check(&self, cluster: &Cluster, flows: &Flows<'_>) -> Result<Outcome, AssertionError> {
-        let from = self.from.ends(cluster, flows.enforcement())?;
-        let to = self.to.ends(cluster, flows.enforcement())?;
+        let from = self.from.ends(cluster, flows)?;
+        let to = self.to.ends(cluster, flows)?;
         let mut outcome = Outcome { pairs: 0, witness: None };
         for sender in &from {
             for receiver in to.iter().filter(|receiver| is_flow(sender, receiver)) {
@@ -161,19 +162,20 @@ impl Assertion {
         Ok(outcome)
     }
 
-    /// What the assertion speaks of. Without a protocol, all that the sender may ever send.
+    /// What the assertion speaks of. Without a protocol, all that can open a connection and the sender may ever send;
+    /// of ICMP, what can open one.
     fn services(&self, flows: &Flows<'_>, sender: &End) -> Services {
         let version = sender.version();
+        let opening = Services::all(version).minus(&Services::never_first(version));
         let Some(protocol) = self.protocol else {
-            let all = Services::all(version);
             let judge = sender.id().and_then(|id| flows.judge(id));
-            return judge.map_or(all.clone(), |judge| all.minus(judge.never_sent(version)));
+            return judge.map_or(opening.clone(), |judge| opening.minus(judge.never_sent(version)));
         };
         if [1, 58].contains(&protocol) {
             // `icmp` means the family's own.
             return match self.icmp {
                 Some((icmp_type, code)) => Services::icmp(version, icmp_type, code),
-                None => Services::protocol(version, Payload::icmp_of(version)),
+                None => opening.and(&Services::protocol(version, Payload::icmp_of(version))),
             };
         }
         if self.ports.is_empty() {
@@ -203,7 +205,8 @@ impl Side {
     ///
     /// # Errors
     /// It means nobody, or one of several.
-    pub fn ends(&self, cluster: &Cluster, enforcement: &Enforcement) -> Result<Vec<End>, AssertionError> {
+    pub fn ends(&self, cluster: &Cluster, flows: &Flows<'_>) -> Result<Vec<End>, AssertionError> {
+        let enforcement = flows.enforcement();
         let locals = || {
             let all = enforcement.hosts.values().flat_map(|host| host.policy.endpoints.values());
             all.filter(|local| local.shadowed_by.is_none())
@@ -213,9 +216,9 @@ impl Side {
                 .into_iter()
                 .filter(|version| within.is_none_or(|net| IpVersion::of(net.addr()) == *version));
             let pieces = versions.flat_map(|version| outside(&[enforcement], version, within));
-            let endpoints = locals().flat_map(|local| ends_of(local));
-            let endpoints = endpoints.filter(|end| within.is_none_or(|net| net.contains(&end.address())));
-            endpoints.chain(pieces.map(End::Outside)).collect::<Vec<End>>()
+            let known = flows.ends().chain(flows.floating_ends());
+            let known = known.filter(|end| within.is_none_or(|net| net.contains(&end.address())));
+            known.chain(pieces.map(End::Outside)).collect::<Vec<End>>()
         };
         let ends: Vec<End> = match &self.meaning {
             Meaning::Anyone => around(None),
@@ -232,7 +235,11 @@ impl Side {
                     .filter(|local| local.endpoint.id == endpoint.id)
                     .flat_map(|local| ends_of(local))
                     .collect(),
-                Ok(Party::Host { .. } | Party::Outside(_)) => Vec::new(),
+                Ok(Party::Host { name, addresses }) => addresses
+                    .into_iter()
+                    .map(|address| End::Host { name: Arc::clone(&name), address })
+                    .collect(),
+                Ok(Party::Outside(_)) => Vec::new(),
                 Err(locate) => {
                     let problem = Problem::Side { text: self.text.clone(), locate };
                     return Err(AssertionError { span: self.span, problem });

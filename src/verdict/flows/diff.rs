@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{End, Flows, Piece, ends_of, is_flow, outside};
 use crate::model::{IpVersion, TierDefault, WorkloadId};
 use crate::policy::{ActiveRule, Direction, EndpointTier, IpSet, LocalEndpoint, SetId};
+use crate::verdict::explain::cluster::Host;
 use crate::verdict::packet::Payload;
 use crate::verdict::policy::judge::{Judge, rules};
 use crate::verdict::policy::rule_match::concerns;
@@ -58,7 +59,8 @@ pub fn compare(old: &Flows<'_>, new: &Flows<'_>) -> Comparison {
         .into_iter()
         .flat_map(|version| outside(&[old.enforcement(), new.enforcement()], version, None))
         .collect();
-    let endpoints: BTreeSet<End> = old.ends().chain(new.ends()).collect();
+    let floating = [old, new].into_iter().flat_map(Flows::floating_ends);
+    let endpoints: BTreeSet<End> = old.ends().chain(new.ends()).chain(floating).collect();
     let ends: Vec<End> = endpoints.into_iter().chain(pieces.iter().cloned().map(End::Outside)).collect();
     let pairs = pairs(old, new, &ends, &changed_sets);
     let mut differing = BTreeMap::<(Change, Services), BTreeMap<usize, BTreeSet<usize>>>::new();
@@ -112,7 +114,7 @@ fn pairs(
     for (number, end) in ends.iter().enumerate() {
         let Some(id) = end.id() else { continue };
         for direction in [Direction::Ingress, Direction::Egress] {
-            let difference = difference(old, new, id, end.address(), direction, changed_sets);
+            let difference = difference(old, new, id, end, direction, changed_sets);
             if difference.is_none() {
                 continue;
             }
@@ -128,10 +130,9 @@ fn pairs(
                 if !is_flow(sender, receiver) || pairs.contains(&(from, to)) {
                     continue;
                 }
-                let (source, destination) = (sender.address(), receiver.address());
-                if difference.concerns(source, destination)
-                    && old.at(end, direction, source, destination)
-                        != new.at(end, direction, source, destination)
+                let seen = |flows: &Flows<'_>| flows.seen(sender, receiver, direction);
+                if difference.concerns(seen(old), seen(new))
+                    && old.allowed(sender, receiver) != new.allowed(sender, receiver)
                 {
                     pairs.insert((from, to));
                 }
@@ -162,20 +163,18 @@ impl Difference<'_, '_> {
         matches!(self, Self::None)
     }
 
-    /// Whether a flow between the two addresses may be decided otherwise.
-    fn concerns(&self, source: IpAddr, destination: IpAddr) -> bool {
+    /// Whether a flow may be decided otherwise that each side sees between these addresses.
+    fn concerns(&self, before: (IpAddr, IpAddr), after: (IpAddr, IpAddr)) -> bool {
         match self {
             Self::None => false,
             Self::Everything => true,
-            Self::Rules { old, new } => {
-                old.speaks_of(source, destination) || new.speaks_of(source, destination)
-            }
+            Self::Rules { old, new } => old.speaks_of(before) || new.speaks_of(after),
         }
     }
 }
 
 impl RuleList<'_> {
-    fn speaks_of(&self, source: IpAddr, destination: IpAddr) -> bool {
+    fn speaks_of(&self, (source, destination): (IpAddr, IpAddr)) -> bool {
         let sets = self.judge.sets();
         self.rules.iter().any(|rule| {
             concerns(&rule.source, source, sets) && concerns(&rule.destination, destination, sets)
@@ -187,7 +186,7 @@ fn difference<'o, 'n>(
     old: &'o Flows<'o>,
     new: &'n Flows<'n>,
     id: &WorkloadId,
-    address: IpAddr,
+    end: &End,
     direction: Direction,
     changed_sets: &BTreeSet<SetId>,
 ) -> Difference<'o, 'n> {
@@ -196,12 +195,14 @@ fn difference<'o, 'n>(
         (None, None) => return Difference::None,
         (Some(_), None) | (None, Some(_)) => return Difference::Everything,
     };
+    let hosts = (old.enforcement().hosts.get(&id.node), new.enforcement().hosts.get(&id.node));
+    let same_host = matches!(hosts, (Some(old), Some(new)) if treats_alike(old, new));
     let (Some(old), Some(new)) = (old.judge(id), new.judge(id)) else { return Difference::Everything };
-    let version = IpVersion::of(address);
-    let has = |local: &LocalEndpoint| ends_of(local).any(|end| end.address() == address);
-    if before.endpoint.active != after.endpoint.active
+    let has = |local: &LocalEndpoint| ends_of(local).any(|other| other.address() == end.address());
+    let (one, other) = (&before.endpoint, &after.endpoint);
+    if !same_host
         || has(before) != has(after)
-        || old.never_sent(version) != new.never_sent(version)
+        || (one.active, &one.interface, &one.nats) != (other.active, &other.interface, &other.nats)
     {
         return Difference::Everything;
     }
@@ -221,6 +222,14 @@ fn difference<'o, 'n>(
         },
         _ => Difference::Everything,
     }
+}
+
+/// Whether nothing differs between the hosts but endpoints and policies: parameters, pools and addresses decide too.
+fn treats_alike(old: &Host, new: &Host) -> bool {
+    old.config == new.config
+        && old.policy.pools == new.policy.pools
+        && old.policy.host_addresses == new.policy.host_addresses
+        && old.addresses == new.addresses
 }
 
 /// The rules between the first `head` and the last `tail` steps; None where there is anything else.

@@ -12,9 +12,10 @@ use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
 
 use crate::model::{IpVersion, WorkloadId};
 use crate::policy::{ActiveRule, Direction, LocalEndpoint, Member};
+use crate::verdict::check::boundary::outside as uplink_of;
 use crate::verdict::explain::Flow;
 use crate::verdict::explain::cluster::{Cluster, Enforcement, Party, short_name};
-use crate::verdict::packet::{ConnState, Payload};
+use crate::verdict::packet::{ConnState, Payload, SourceTranslation};
 use crate::verdict::policy::allowed::allowed;
 use crate::verdict::policy::judge::Judge;
 use crate::verdict::ranges::{AddressRanges, address, number};
@@ -29,7 +30,21 @@ pub struct Flows<'e> {
 /// One end of flows. Everything that is the same to all policies is one end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum End {
-    Endpoint { id: WorkloadId, address: IpAddr },
+    Endpoint {
+        id: WorkloadId,
+        address: IpAddr,
+    },
+    /// A floating IP, and the endpoint and its address behind it. Only a receiver is one.
+    Floating {
+        id: WorkloadId,
+        external: IpAddr,
+        internal: IpAddr,
+    },
+    /// A host itself.
+    Host {
+        name: Arc<str>,
+        address: IpAddr,
+    },
     Outside(Piece),
 }
 
@@ -49,30 +64,98 @@ impl<'e> Flows<'e> {
         Self { enforcement, judges }
     }
 
-    /// The services that get from one end to the other: out of the sender's endpoint, and into the receiver's. An end
-    /// without an endpoint lets everything through.
+    /// The services by which a connection can be opened from one end to the other, as far as policy has a say: out of the
+    /// sender's endpoint, and into the receiver's. What policy leaves to a host's other rules is let through.
     pub fn allowed(&self, from: &End, to: &End) -> Services {
-        let out = self.at(from, Direction::Egress, from.address(), to.address());
-        if out.is_empty() {
-            out
-        } else {
-            out.and(&self.at(to, Direction::Ingress, from.address(), to.address()))
+        let version = from.version();
+        let (source, destination) = self.seen(from, to, Direction::Egress);
+        let out = match from {
+            End::Endpoint { .. } => self.at(from, Direction::Egress, source, destination),
+            End::Floating { .. } | End::Host { .. } | End::Outside(_) => Services::all(version),
+        };
+        match to {
+            // Not out, but in: the host's own services don't ask policy.
+            End::Host { name, .. } => match (from, self.judges.get(&**name)) {
+                (End::Endpoint { id, .. }, Some(judge)) if id.node == *name && self.is_policed(id) => {
+                    judge.to_host(version, &out)
+                }
+                _ => out,
+            },
+            // A host may reach its own workloads.
+            End::Endpoint { .. } | End::Floating { .. }
+                if matches!(from, End::Host { .. }) && self.share_host(from, to) =>
+            {
+                out
+            }
+            End::Endpoint { .. } | End::Floating { .. } if out.is_empty() => out,
+            End::Endpoint { .. } | End::Floating { .. } => {
+                let (source, destination) = self.seen(from, to, Direction::Ingress);
+                out.and(&self.at(to, Direction::Ingress, source, destination))
+            }
+            End::Outside(_) => out,
         }
+    }
+
+    /// The addresses that the sender's egress, or the receiver's ingress, sees: between two hosts the sender's may
+    /// translate the source; the receiver's translates a floating IP.
+    pub fn seen(&self, from: &End, to: &End, direction: Direction) -> (IpAddr, IpAddr) {
+        let (source, destination) = (from.address(), to.address());
+        let same_host = self.share_host(from, to);
+        match (direction, to) {
+            (Direction::Egress, End::Floating { internal, .. }) if same_host => (source, *internal),
+            (Direction::Egress, _) => (source, destination),
+            (Direction::Ingress, _) => {
+                let internal = match to {
+                    End::Floating { internal, .. } => *internal,
+                    End::Endpoint { .. } | End::Host { .. } | End::Outside(_) => destination,
+                };
+                let source = if same_host { source } else { self.source_behind(from, destination) };
+                (source, internal)
+            }
+        }
+    }
+
+    /// The source under which the sender's packets leave its host; its own where that host's address isn't known.
+    fn source_behind(&self, from: &End, destination: IpAddr) -> IpAddr {
+        let source = from.address();
+        let Some(host) = from.host().and_then(|name| self.enforcement.hosts.get(name)) else { return source };
+        let Some(judge) = self.judges.get(&*host.name) else { return source };
+        match judge.translated_source(source, destination, &uplink_of(&host.config)) {
+            None => source,
+            Some(SourceTranslation::To(address)) => address,
+            Some(SourceTranslation::Masquerade) => host.address(IpVersion::of(source)).unwrap_or(source),
+        }
+    }
+
+    fn share_host(&self, from: &End, to: &End) -> bool {
+        from.host().is_some() && from.host() == to.host()
     }
 
     /// What the end lets through in one direction.
     pub fn at(&self, end: &End, direction: Direction, source: IpAddr, destination: IpAddr) -> Services {
         let version = IpVersion::of(source);
-        let End::Endpoint { id, address } = end else { return Services::all(version) };
-        let has_address =
-            |local: &LocalEndpoint| local.endpoint.networks.iter().any(|net| net.contains(address));
+        let (id, own) = match end {
+            End::Endpoint { id, address } => (id, address),
+            End::Floating { id, external: _, internal } => (id, internal),
+            End::Host { .. } | End::Outside(_) => return Services::all(version),
+        };
+        let has_address = |local: &LocalEndpoint| local.endpoint.networks.iter().any(|net| net.contains(own));
         match (self.judge(id), self.endpoint(id)) {
+            // Not a workload's interface, as far as the host can tell.
+            (Some(_), Some(_)) if !self.is_policed(id) => Services::all(version),
             (Some(judge), Some(local)) if has_address(local) => {
                 allowed(judge, local, direction, source, destination)
             }
             // An endpoint that isn't there lets nothing through.
             _ => Services::none(version),
         }
+    }
+
+    /// Whether the endpoint's interface has a prefix of workloads.
+    pub fn is_policed(&self, id: &WorkloadId) -> bool {
+        let local = self.endpoint(id);
+        let judge = self.judge(id);
+        local.zip(judge).is_some_and(|(local, judge)| judge.is_workload_interface(&local.endpoint.interface))
     }
 
     /// What its host's policy says.
@@ -86,11 +169,37 @@ impl<'e> Flows<'e> {
         local.shadowed_by.is_none().then_some(&**local)
     }
 
-    /// All endpoints, each by its first address of either family.
+    /// All endpoints, each by each of its addresses, and all hosts likewise.
     pub fn ends(&self) -> impl Iterator<Item = End> + use<'e> {
         let hosts = self.enforcement.hosts.values();
+        let own = hosts.clone().flat_map(|host| {
+            host.addresses.iter().map(|address| End::Host { name: Arc::clone(&host.name), address: *address })
+        });
         let locals = hosts.flat_map(|host| host.policy.endpoints.values());
-        locals.filter(|local| local.shadowed_by.is_none()).flat_map(|local| ends_of(local))
+        locals.filter(|local| local.shadowed_by.is_none()).flat_map(|local| ends_of(local)).chain(own)
+    }
+
+    /// All floating IPs that a host translates.
+    pub fn floating_ends(&self) -> Vec<End> {
+        let hosts = self.enforcement.hosts.values();
+        hosts
+            .filter_map(|host| Some((host, self.judges.get(&*host.name)?)))
+            .flat_map(|(host, judge)| {
+                judge.floating().map(move |(external, internal)| (host, external, internal))
+            })
+            .filter_map(|(host, external, internal)| {
+                let has = |local: &&Arc<LocalEndpoint>| {
+                    local.shadowed_by.is_none()
+                        && local
+                            .endpoint
+                            .nats
+                            .iter()
+                            .any(|nat| (nat.external, nat.internal) == (external, internal))
+                };
+                let id = host.policy.endpoints.values().find(has)?.endpoint.id.clone();
+                Some(End::Floating { id, external, internal })
+            })
+            .collect()
     }
 
     pub fn enforcement(&self) -> &'e Enforcement {
@@ -101,7 +210,8 @@ impl<'e> Flows<'e> {
 impl End {
     pub fn address(&self) -> IpAddr {
         match self {
-            Self::Endpoint { id: _, address } => *address,
+            Self::Endpoint { id: _, address } | Self::Host { name: _, address } => *address,
+            Self::Floating { id: _, external, internal: _ } => *external,
             Self::Outside(piece) => piece.example,
         }
     }
@@ -110,24 +220,43 @@ impl End {
         IpVersion::of(self.address())
     }
 
+    /// The endpoint.
     pub fn id(&self) -> Option<&WorkloadId> {
         match self {
-            Self::Endpoint { id, address: _ } => Some(id),
+            Self::Endpoint { id, .. } | Self::Floating { id, .. } => Some(id),
+            Self::Host { .. } | Self::Outside(_) => None,
+        }
+    }
+
+    /// The host that it is on, or is.
+    pub fn host(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Endpoint { id, .. } | Self::Floating { id, .. } => Some(&id.node),
+            Self::Host { name, .. } => Some(name),
             Self::Outside(_) => None,
         }
     }
+
+    fn is_floating(&self) -> bool {
+        matches!(self, Self::Floating { .. })
+    }
 }
 
-/// Two ends of one family that are not the same endpoint. Between two outsiders no policy has a say.
+/// Two ends of one family that are not the same endpoint. Where neither is one, no policy has a say.
 pub fn is_flow(from: &End, to: &End) -> bool {
     let same = from.id().is_some() && from.id() == to.id();
-    from.version() == to.version() && !same && (from.id().is_some() || to.id().is_some())
+    let policed = from.id().is_some() || to.id().is_some();
+    from.version() == to.version() && !same && policed && !from.is_floating()
 }
 
 /// The flow of one payload between two ends.
 pub fn flow(cluster: &Cluster, from: &End, to: &End, payload: Payload) -> Option<Flow> {
     let party = |end: &End| match end {
         End::Endpoint { id, address } => cluster.party(id, *address),
+        End::Floating { id, external, internal: _ } => cluster.party(id, *external),
+        End::Host { name, address } => {
+            Some(Party::Host { name: Arc::clone(name), addresses: vec![*address] })
+        }
         End::Outside(piece) => Some(Party::Outside(piece.example)),
     };
     Some(Flow {
@@ -136,7 +265,7 @@ pub fn flow(cluster: &Cluster, from: &End, to: &End, payload: Payload) -> Option
         source: from.address(),
         destination: to.address(),
         payload,
-        state: ConnState::New,
+        state: ConnState::first(from.version(), payload),
     })
 }
 
@@ -147,13 +276,17 @@ pub fn ends_of(local: &LocalEndpoint) -> impl Iterator<Item = End> + use<> {
     addresses.into_iter().map(move |address| End::Endpoint { id: id.clone(), address })
 }
 
-/// What people call the endpoint.
+/// What people call the endpoint; its whole id where others are called so too.
 pub fn name_of(enforcement: &Enforcement, id: &WorkloadId) -> String {
+    let all = || enforcement.hosts.values().flat_map(|host| host.policy.endpoints.values());
     let local = enforcement.hosts.get(&id.node).and_then(|host| host.policy.endpoints.get(id));
-    local.map_or_else(|| id.to_string(), |local| short_name(&local.endpoint))
+    let Some(local) = local else { return id.to_string() };
+    let name = short_name(&local.endpoint);
+    let is_unique = all().filter(|other| short_name(&other.endpoint) == name).count() == 1;
+    if is_unique { name } else { id.to_string() }
 }
 
-/// The addresses of one family that no endpoint has, cut where any of the policies tells them apart; with `within`, only
+/// The addresses of one family that neither an endpoint nor a host has, cut where any of the policies tells them apart; with `within`, only
 /// those.
 pub fn outside(enforcements: &[&Enforcement], version: IpVersion, within: Option<IpNet>) -> Vec<Piece> {
     outside_by(enforcements, version, within, enforcements.iter().flat_map(|one| nets_of(one)))
@@ -168,9 +301,23 @@ pub fn outside_by(
 ) -> Vec<Piece> {
     let policies = || enforcements.iter().flat_map(|one| one.hosts.values().map(|host| &host.policy));
     let of_family = |address: IpAddr| IpVersion::of(address) == version;
-    let endpoints: BTreeSet<u128> = policies()
+    let hosts = || enforcements.iter().flat_map(|one| one.hosts.values());
+    let of_endpoints = policies()
         .flat_map(|policy| policy.endpoints.values())
-        .flat_map(|local| local.endpoint.networks.iter().map(IpNet::addr))
+        .filter(|local| local.shadowed_by.is_none())
+        .flat_map(|local| local.endpoint.networks.iter().map(IpNet::addr));
+    let floating = hosts().flat_map(|host| {
+        let locals = host
+            .policy
+            .endpoints
+            .values()
+            .filter(|local| host.config.floats(&local.endpoint.id.orchestrator));
+        locals.flat_map(|local| local.endpoint.nats.iter().map(|nat| nat.external))
+    });
+    let of_hosts = hosts().flat_map(|host| host.addresses.iter().copied());
+    let endpoints: BTreeSet<u128> = of_endpoints
+        .chain(floating)
+        .chain(of_hosts)
         .filter(|address| of_family(*address))
         .map(number)
         .collect();

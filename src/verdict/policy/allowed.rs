@@ -24,6 +24,7 @@ pub fn allowed(
     if !local.endpoint.active {
         return undecided.allowed;
     }
+    undecided.rest = undecided.rest.minus(judge.invalid(version));
     if direction == Direction::Egress {
         undecided.rest = undecided.rest.minus(judge.never_sent(version));
     }

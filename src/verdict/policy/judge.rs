@@ -55,6 +55,8 @@ pub struct Judge<'p> {
     ipip: bool,
     never_sent_v4: Services,
     never_sent_v6: Services,
+    invalid_v4: Services,
+    invalid_v6: Services,
 }
 
 /// What policy says of a packet, and why.
@@ -133,6 +135,8 @@ impl<'p> Judge<'p> {
             ipip: config.ipip_enabled.unwrap_or_else(|| policy.pools.values().any(|pool| pool.ipip)),
             never_sent_v4: never_sent(config, IpVersion::V4),
             never_sent_v6: never_sent(config, IpVersion::V6),
+            invalid_v4: invalid(config, IpVersion::V4),
+            invalid_v6: invalid(config, IpVersion::V6),
         }
     }
 
@@ -152,8 +156,10 @@ impl<'p> Judge<'p> {
         }
         let packet = &self.translate_destination(packet, &mut judgement.translation);
         self.decide(packet, &mut judgement);
-        if judgement.ruling != Ruling::Deny {
-            judgement.translation.source = self.translated_source(packet);
+        if let (Ruling::Allow | Ruling::LeaveToHost, ConnState::New, Some(output)) =
+            (judgement.ruling, packet.state, packet.way.output())
+        {
+            judgement.translation.source = self.translated_source(packet.source, packet.destination, output);
         }
         judgement
     }
@@ -182,6 +188,45 @@ impl<'p> Judge<'p> {
     /// The endpoint that has the interface.
     pub fn owner(&self, interface: &str) -> Option<&'p LocalEndpoint> {
         self.by_interface.get(interface).copied()
+    }
+
+    /// What can't open a connection here.
+    pub fn invalid(&self, version: IpVersion) -> &Services {
+        match version {
+            IpVersion::V4 => &self.invalid_v4,
+            IpVersion::V6 => &self.invalid_v6,
+        }
+    }
+
+    /// What workloads may send to their host whatever their policies, and what their policies let out to it.
+    pub fn to_host(&self, version: IpVersion, let_out: &Services) -> Services {
+        let services = self.host_services(version).minus(self.invalid(version));
+        match self.config.default_endpoint_to_host_action {
+            EndpointToHostAction::Drop => services,
+            EndpointToHostAction::Return | EndpointToHostAction::Accept => services.or(let_out),
+        }
+    }
+
+    /// All that [`Self::host_service`] lets through, but for what is translated to the host's own metadata service.
+    fn host_services(&self, version: IpVersion) -> Services {
+        let link = LINK_ICMP.iter().filter(|_| version == IpVersion::V6);
+        let link = link.map(|icmp_type| Services::icmp(version, *icmp_type, None));
+        let (client, server) = dhcp_ports(version);
+        let openstack = self.config.openstack.map(|_| {
+            let dhcp = Services::rectangle(version, UDP, (client, client), (server, server));
+            dhcp.or(&Services::to_ports(version, UDP, PortRange { first: DNS, last: DNS }))
+        });
+        link.chain(openstack).fold(Services::none(version), |all, one| all.or(&one))
+    }
+
+    /// The internal address behind a floating IP.
+    pub fn behind(&self, external: IpAddr) -> Option<IpAddr> {
+        self.floating.get(&external).copied()
+    }
+
+    /// All floating IPs, each with the address behind it.
+    pub fn floating(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+        self.floating.iter().map(|(external, internal)| (*external, *internal))
     }
 
     /// Whether the first packet of a connection to the address goes elsewhere.
@@ -411,10 +456,7 @@ impl<'p> Judge<'p> {
             && openstack.metadata.is_some_and(|(address, port)| {
                 packet.destination == IpAddr::V4(address) && destination == port
             });
-        let dhcp = match packet.version() {
-            IpVersion::V4 => (68, 67),
-            IpVersion::V6 => (546, 547),
-        };
+        let dhcp = dhcp_ports(packet.version());
         let is_dhcp_or_dns = protocol == UDP && ((source, destination) == dhcp || destination == DNS);
         (is_metadata || is_dhcp_or_dns).then_some(HostReason::OpenStackService)
     }
@@ -461,13 +503,14 @@ impl<'p> Judge<'p> {
     }
 
     /// The source under which the first packet of a connection leaves the host.
-    fn translated_source(&self, packet: &Packet) -> Option<SourceTranslation> {
-        let output = packet.way.output()?;
-        if packet.state != ConnState::New {
-            return None;
-        }
-        if packet.source == packet.destination
-            && let Some(external) = self.floating_of(packet.source)
+    pub fn translated_source(
+        &self,
+        source: IpAddr,
+        destination: IpAddr,
+        output: &str,
+    ) -> Option<SourceTranslation> {
+        if source == destination
+            && let Some(external) = self.floating_of(source)
         {
             return Some(SourceTranslation::To(external));
         }
@@ -476,17 +519,17 @@ impl<'p> Judge<'p> {
             self.policy.host_addresses.contains(address)
                 || self.config.external_nodes.iter().any(|net| net.contains(address))
         };
-        let leaves_pools = pools().any(|pool| pool.nat_outgoing && pool.cidr.contains(&packet.source))
-            && !pools().any(|pool| !pool.load_balancer_only && pool.cidr.contains(&packet.destination));
+        let leaves_pools = pools().any(|pool| pool.nat_outgoing && pool.cidr.contains(&source))
+            && !pools().any(|pool| !pool.load_balancer_only && pool.cidr.contains(&destination));
         let is_excluded = match self.config.nat_outgoing_exclusions {
             NatOutgoingExclusions::IpPoolsOnly => false,
-            NatOutgoingExclusions::IpPoolsAndHostIps => is_host(&packet.destination),
+            NatOutgoingExclusions::IpPoolsAndHostIps => is_host(&destination),
         };
         let by_interface = self.config.nat_outgoing_interface_filter.as_deref().is_none_or(|filter| {
-            filter.strip_suffix('+').map_or(**output == *filter, |prefix| output.starts_with(prefix))
+            filter.strip_suffix('+').map_or(output == filter, |prefix| output.starts_with(prefix))
         });
         (leaves_pools && !is_excluded && by_interface).then(|| {
-            match (packet.version(), self.config.nat_outgoing_address) {
+            match (IpVersion::of(source), self.config.nat_outgoing_address) {
                 (IpVersion::V4, Some(address)) => SourceTranslation::To(address.into()),
                 (IpVersion::V4, None) | (IpVersion::V6, _) => SourceTranslation::Masquerade,
             }
@@ -510,6 +553,14 @@ const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// Multicast listeners, routers and neighbours (RFC 4861, RFC 2710).
 const LINK_ICMP: [u8; 6] = [130, 131, 132, 133, 135, 136];
 
+/// Client and server.
+fn dhcp_ports(version: IpVersion) -> (u16, u16) {
+    match version {
+        IpVersion::V4 => (68, 67),
+        IpVersion::V6 => (546, 547),
+    }
+}
+
 /// One direction's rules.
 pub fn rules<'p>(
     ingress: &'p [Arc<ActiveRule>],
@@ -519,6 +570,15 @@ pub fn rules<'p>(
     match direction {
         Direction::Ingress => ingress,
         Direction::Egress => egress,
+    }
+}
+
+/// What endpoints drop as a connection's first packet, since connection tracking can't place it.
+fn invalid(config: &Config, version: IpVersion) -> Services {
+    if config.disable_conntrack_invalid_check {
+        Services::none(version)
+    } else {
+        Services::never_first(version)
     }
 }
 
@@ -535,8 +595,7 @@ fn floating_ips<'p>(
     config: &Config,
 ) -> BTreeMap<IpAddr, IpAddr> {
     let mut floating = BTreeMap::<IpAddr, IpAddr>::new();
-    let enabled =
-        owners.filter(|local| config.floating_ips || &*local.endpoint.id.orchestrator == "openstack");
+    let enabled = owners.filter(|local| config.floats(&local.endpoint.id.orchestrator));
     for nat in enabled.flat_map(|local| &local.endpoint.nats) {
         if IpVersion::of(nat.internal) != IpVersion::of(nat.external) {
             continue;

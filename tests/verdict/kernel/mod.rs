@@ -36,7 +36,7 @@ use felix_rs::verdict::packet::{ConnState, Packet, Payload};
 use script::{Listener, Place, Script, Sighting, Step};
 use wire::{Frame, Moment};
 
-pub use sendable::{first_state, sendable, unsendable};
+pub use sendable::{sendable, unsendable};
 pub use worker::work;
 pub use world::{Interface, World};
 
@@ -190,7 +190,7 @@ impl Asked {
             let version = packet.version();
             let (opener, payload) = match packet.payload {
                 Payload::Icmp { icmp_type, code }
-                    if first_state(version, packet.payload) != ConnState::New =>
+                    if ConnState::first(version, packet.payload) != ConnState::New =>
                 {
                     let asks = sendable::icmp_counterpart(version, icmp_type).ok_or("nothing asks for it")?;
                     (End::Destination, Payload::Icmp { icmp_type: asks, code })
@@ -344,7 +344,7 @@ enum Turn {
 fn turn(packet: &Packet) -> Turn {
     match packet.state {
         ConnState::Established => Turn::Established,
-        state if state == first_state(packet.version(), packet.payload) => Turn::First,
+        state if state == ConnState::first(packet.version(), packet.payload) => Turn::First,
         _ => match packet.payload {
             Payload::Icmp { .. } => Turn::WrongChecksum,
             Payload::Ports { .. } | Payload::Other { .. } => Turn::Malformed,

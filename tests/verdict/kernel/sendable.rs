@@ -5,25 +5,6 @@ use std::net::IpAddr;
 use felix_rs::model::IpVersion;
 use felix_rs::verdict::packet::{ConnState, Packet, Payload, Way};
 
-/// The state of a connection's first packet.
-///
-/// Connection tracking knows which types of ICMP ask for something: only they can be new. It leaves alone what keeps an
-/// IPv6 link going, and finds all other types invalid (errors, where they don't tell of a connection that it knows), as it
-/// finds the other family's ICMP.
-pub fn first_state(version: IpVersion, payload: Payload) -> ConnState {
-    match (version, payload) {
-        (IpVersion::V4, Payload::Icmp { icmp_type: 8 | 13 | 15 | 17, code: _ })
-        | (IpVersion::V6, Payload::Icmp { icmp_type: 128 | 139, code: _ }) => ConnState::New,
-        (IpVersion::V6, Payload::Icmp { icmp_type: 130..=136 | 143 | 151 | 152, code: _ }) => {
-            ConnState::Untracked
-        }
-        (_, Payload::Icmp { .. })
-        | (IpVersion::V4, Payload::Other { protocol: 58 })
-        | (IpVersion::V6, Payload::Other { protocol: 1 }) => ConnState::Invalid,
-        (_, Payload::Ports { .. } | Payload::Other { .. }) => ConnState::New,
-    }
-}
-
 /// What asks for this type of ICMP, where it answers; what answers it, where it asks.
 pub fn icmp_counterpart(version: IpVersion, icmp_type: u8) -> Option<u8> {
     const PAIRS: [(IpVersion, u8, u8); 6] = [
@@ -97,7 +78,7 @@ fn odd_protocol(packet: &Packet) -> Option<&'static str> {
 
 fn odd_state(packet: &Packet) -> Option<&'static str> {
     let version = packet.version();
-    let first = first_state(version, packet.payload);
+    let first = ConnState::first(version, packet.payload);
     match packet.state {
         ConnState::New => (first != ConnState::New).then_some("it can't open a connection"),
         ConnState::Established => match packet.payload {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Failure, configuration, report, source};
-use crate::verdict::cluster::Cluster;
+use crate::verdict::explain::cluster::Cluster;
 
 /// What `locations` say. That something is wrong with it is noted: the answer is about what is enforced all the same.
 pub(super) fn read(locations: &[String], config: Option<&Path>, set: &[String]) -> Result<Cluster, Failure> {

@@ -2,33 +2,50 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Failure, Outcome, cluster, json};
+use super::{Failure, Outcome, chains, cluster, json};
 use crate::model::IpVersion;
-use crate::verdict::cluster::{Cluster, Enforcement};
-use crate::verdict::diff::{Change, Comparison, Region, Witness, compare};
-use crate::verdict::explain::{explain, hops};
+use crate::rules;
+use crate::verdict::chains::loaded::conclusion;
+use crate::verdict::chains::program::Program;
+use crate::verdict::explain::cluster::{Cluster, Enforcement, Host};
+use crate::verdict::explain::{Hop, explain, hops};
+use crate::verdict::flows::against::{compare_with_chains, witness_packet};
+use crate::verdict::flows::diff::{Change, Comparison, Region, Witness, compare};
 use crate::verdict::flows::{End, Flows, Piece, flow, name_of, networks};
 use crate::verdict::ranges::AddressRanges;
 
 /// Most names or networks of one side that are listed.
 const MAX_NAMES: usize = 8;
 
-/// Show the flows that one set of manifests allows and another denies, with a packet and the rule that decides for each.
-/// Exits 1 if there are any.
+/// Show the flows that one set of manifests allows and another, or what a host has, denies, and the reverse, each with a
+/// packet and the rule that decides. Exits 1 if there are any.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The manifests as they were: a file, a directory, or `-` for standard input
     #[arg(value_name = "OLD", value_parser = NonEmptyStringValueParser::new())]
     old: String,
     /// The manifests as they are to be
-    #[arg(value_name = "NEW", value_parser = NonEmptyStringValueParser::new())]
-    new: String,
+    #[arg(
+        value_name = "NEW", required_unless_present_any = ["kernel", "saved"],
+        conflicts_with_all = ["kernel", "saved", "host"], value_parser = NonEmptyStringValueParser::new(),
+    )]
+    new: Option<String>,
+    /// Instead of NEW: what the chains do that this host has
+    #[arg(long, conflicts_with = "saved")]
+    kernel: bool,
+    /// Instead of NEW: what the chains do in files that iptables-save, ip6tables-save and ipset save were printed into
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    saved: Vec<PathBuf>,
+    /// The host that the chains are of; may be left out where the manifests name one node
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    host: Option<String>,
     /// Text, Markdown for a review comment, or JSON
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -61,38 +78,98 @@ struct Record {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let read = |location: &String| {
-        let locations = std::slice::from_ref(location);
-        cluster::read(locations, arguments.config.as_deref(), &arguments.set).map(Side::of)
+    let (records, pairs) = match &arguments.new {
+        Some(new) => arguments.between(new)?,
+        None => arguments.with_chains()?,
     };
-    let (old, new) = thread::scope(|scope| {
-        let old = scope.spawn(|| read(&arguments.old));
-        let new = read(&arguments.new);
-        (old.join(), new)
-    });
-    let old = old.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let new = new?;
-    let (old_flows, new_flows) = (Flows::new(&old.enforcement), Flows::new(&new.enforcement));
-    let comparison = compare(&old_flows, &new_flows);
-    let records: Vec<Record> =
-        comparison.regions.iter().map(|region| record(region, &comparison, &old, &new)).collect();
     super::print(&match arguments.format {
         Format::Text => records.iter().map(text).collect(),
         Format::Markdown => markdown(&records),
         Format::Json => json::pretty(&records),
     })?;
     if records.is_empty() {
-        let pairs = comparison.pairs;
-        super::say(&match pairs {
-            0 => "no flow is allowed by one and denied by the other\n".to_owned(),
-            _ => format!(
-                "no flow is allowed by one and denied by the other: {pairs} pairs of ends have other policies at one end, and \
-                 the other end decides\n"
-            ),
-        });
+        super::say(&format!(
+            "no flow is allowed by one and denied by the other ({pairs} pairs of ends were compared)\n"
+        ));
         return Ok(Outcome::Clean);
     }
     Ok(Outcome::Found)
+}
+
+impl Arguments {
+    fn read(&self, location: &String) -> Result<Side, Failure> {
+        let locations = std::slice::from_ref(location);
+        cluster::read(locations, self.config.as_deref(), &self.set).map(Side::of)
+    }
+
+    /// Two sets of manifests, read at once.
+    fn between(&self, new: &String) -> Result<(Vec<Record>, usize), Failure> {
+        let (old, new) = thread::scope(|scope| {
+            let old = scope.spawn(|| self.read(&self.old));
+            let new = self.read(new);
+            (old.join(), new)
+        });
+        let old = old.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let new = new?;
+        let (old_flows, new_flows) = (Flows::new(&old.enforcement), Flows::new(&new.enforcement));
+        let comparison = compare(&old_flows, &new_flows);
+        let says = |witness: &Witness| (old.says(witness, &new), new.says(witness, &old));
+        let records = comparison.regions.iter().map(|region| record(region, &comparison, &old, &new, says));
+        Ok((records.collect(), comparison.pairs))
+    }
+
+    /// Manifests, and what one host has.
+    fn with_chains(&self) -> Result<(Vec<Record>, usize), Failure> {
+        let mut loaded = if self.kernel { chains::kernel()? } else { chains::saved(&self.saved)? };
+        let side = self.read(&self.old)?;
+        let host = self.chosen_host(&side)?;
+        for version in [IpVersion::V4, IpVersion::V6] {
+            // Where no chains can be made, rules are told as they are written.
+            if let Ok(ruleset) = rules::compile(&host.policy, &host.config, version) {
+                loaded.recognise(&ruleset);
+            }
+        }
+        let programs: Vec<&Program> = [IpVersion::V4, IpVersion::V6]
+            .into_iter()
+            .filter_map(|version| loaded.saved(version).map(|saved| &saved.program))
+            .collect();
+        let flows = Flows::new(&side.enforcement);
+        let comparison = compare_with_chains(&flows, host, &programs)
+            .map_err(|refusal| Failure::Usage(format!("host {}: {refusal}", host.name)))?;
+        let says = |witness: &Witness| {
+            let packet = programs
+                .iter()
+                .find(|program| program.version == witness.from.version())
+                .map(|program| witness_packet(&flows, host, program, witness));
+            let policy = packet.as_ref().map(|packet| {
+                let hop = Hop { host: Arc::clone(&host.name), packet: packet.clone() };
+                explain(&[hop], &side.enforcement).summary
+            });
+            let chains = packet.and_then(|packet| loaded.walk(&packet).ok());
+            let chains = chains.map(|walk| conclusion(&host.name, &walk).1);
+            (policy.unwrap_or_default(), chains.unwrap_or_default())
+        };
+        let records = comparison.regions.iter().map(|region| record(region, &comparison, &side, &side, says));
+        Ok((records.collect(), comparison.pairs))
+    }
+
+    fn chosen_host<'s>(&self, side: &'s Side) -> Result<&'s Host, Failure> {
+        let hosts = &side.enforcement.hosts;
+        let names = || hosts.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+        match (&self.host, hosts.len()) {
+            (Some(name), _) => hosts.get(name.as_str()).ok_or_else(|| {
+                Failure::Usage(format!(
+                    "--host: the manifests name no host {name}\nhelp: they name {}",
+                    names()
+                ))
+            }),
+            (None, 1) => hosts.values().next().ok_or_else(|| Failure::Usage(String::new())),
+            (None, _) => Err(Failure::Usage(format!(
+                "the chains are of one host\nhelp: say which with --host: {}",
+                names()
+            ))),
+        }
+    }
 }
 
 /// One of the two.
@@ -117,9 +194,16 @@ impl Side {
     }
 }
 
-fn record(region: &Region, comparison: &Comparison, old: &Side, new: &Side) -> Record {
+fn record(
+    region: &Region,
+    comparison: &Comparison,
+    old: &Side,
+    new: &Side,
+    says: impl Fn(&Witness) -> (String, String),
+) -> Record {
     let Region { change, services, from, to, witness } = region;
     let ends = |ends: &[End]| ends_text(ends, comparison, old, new);
+    let (said_by_old, said_by_new) = says(witness);
     Record {
         change: match change {
             Change::Gained => "allowed now",
@@ -129,8 +213,8 @@ fn record(region: &Region, comparison: &Comparison, old: &Side, new: &Side) -> R
         from: ends(from),
         to: ends(to),
         witness: witness_text(witness, old, new),
-        old: old.says(witness, new),
-        new: new.says(witness, old),
+        old: said_by_old,
+        new: said_by_new,
     }
 }
 

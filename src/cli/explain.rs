@@ -1,5 +1,6 @@
 //! `felix-rs explain`: what becomes of a flow, which rule or missing rule decides, and what would change that.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,13 +8,16 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Failure, Outcome, cluster, explanation, json};
+use super::{Failure, Outcome, chains, cluster, explanation, json};
+use crate::config::Config;
 use crate::model::IpVersion;
 use crate::rules;
-use crate::verdict::cluster::{Cluster, Enforcement, Party};
+use crate::verdict::chains::loaded::{Loaded, conclusion};
+use crate::verdict::chains::walk::{self, Walk};
+use crate::verdict::check::boundary::outside;
+use crate::verdict::explain::cluster::{Cluster, Enforcement, Party};
 use crate::verdict::explain::{self, Answer, Explanation, Flow, Hop};
-use crate::verdict::packet::{ConnState, Payload, protocol_number};
-use crate::verdict::walk::{self, Walk};
+use crate::verdict::packet::{ConnState, Packet, Payload, Way, protocol_number};
 
 /// Say why a flow is let through or not: the hosts, policies and rules that decide, and what would change the answer.
 /// Exits 0 if it is allowed, 1 if denied, 3 if that depends on what can't be known.
@@ -46,8 +50,17 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     host: Option<String>,
     /// Where the manifests are: a file, a directory, or `-` for standard input
-    #[arg(long, value_name = "PATH|-", required = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(
+        long, value_name = "PATH|-", required_unless_present_any = ["kernel", "saved"],
+        value_parser = NonEmptyStringValueParser::new(),
+    )]
     datastore: Vec<String>,
+    /// Ask the chains that this host has, with their counters, instead of the policies
+    #[arg(long, conflicts_with = "saved")]
+    kernel: bool,
+    /// Ask the chains in files that iptables-save, ip6tables-save and ipset save were printed into
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    saved: Vec<PathBuf>,
     /// Show the iptables rules that hold, with the packet's mark behind each
     #[arg(long)]
     chains: bool,
@@ -86,27 +99,109 @@ struct Report {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let cluster = cluster::read(&arguments.datastore, arguments.config.as_deref(), &arguments.set)?;
-    let flow = arguments.flow(&cluster)?;
-    let concerned = flow.from.host().into_iter().chain(flow.to.host()).cloned();
-    let enforcement = cluster.enforce(&concerned.chain(arguments.host.as_deref().map(Arc::from)).collect());
-    let hops = arguments.hops(&flow, &enforcement)?;
-    let explanation = explain::explain(&hops, &enforcement);
-    let chains = if arguments.chains { walks(&hops, &enforcement)? } else { Vec::new() };
-    let outcome = match explanation.answer {
-        Answer::Allowed => Outcome::Clean,
-        Answer::Denied => Outcome::Found,
-        Answer::Depends => Outcome::Depends,
+    let loaded = match (arguments.kernel, arguments.saved.as_slice()) {
+        (true, _) => Some(chains::kernel()?),
+        (false, []) => None,
+        (false, files) => Some(chains::saved(files)?),
     };
-    let report = Report { explanation, chains };
-    super::print(&match arguments.format {
-        Format::Text => explanation::text(&report.explanation, &report.chains),
-        Format::Json => json::pretty(&report),
-    })?;
-    Ok(outcome)
+    match loaded {
+        Some(loaded) => arguments.by_chains(loaded),
+        None => arguments.by_policy(),
+    }
 }
 
 impl Arguments {
+    /// What the policies say.
+    fn by_policy(&self) -> Result<Outcome, Failure> {
+        let (enforcement, hops) = self.hops_of_cluster()?;
+        let explanation = explain::explain(&hops, &enforcement);
+        let chains = if self.chains { walks(&hops, &enforcement)? } else { Vec::new() };
+        let outcome = outcome(explanation.answer);
+        let report = Report { explanation, chains };
+        super::print(&match self.format {
+            Format::Text => explanation::text(&report.explanation, &report.chains),
+            Format::Json => json::pretty(&report),
+        })?;
+        Ok(outcome)
+    }
+
+    /// What the chains that a host has do. With manifests, parties may be named and rules are recognised.
+    fn by_chains(&self, mut loaded: Loaded) -> Result<Outcome, Failure> {
+        let Hop { host, packet } = if self.datastore.is_empty() {
+            let host = self.host.as_deref().unwrap_or_default().into();
+            Hop { host, packet: self.packet_between_addresses()? }
+        } else {
+            self.hop_of_cluster(&mut loaded)?
+        };
+        let walk = loaded.walk(&packet).map_err(|error| Failure::Usage(error.to_string()))?;
+        let (answer, summary) = conclusion(&host, &walk);
+        let told = Chains { answer, summary, packet: packet.to_string(), walk };
+        super::print(&match self.format {
+            Format::Text => explanation::chains_text(&told.summary, &told.packet, &told.walk),
+            Format::Json => json::pretty(&told),
+        })?;
+        Ok(outcome(told.answer))
+    }
+
+    /// The hosts that the flow comes through, and what these enforce.
+    fn hops_of_cluster(&self) -> Result<(Enforcement, Vec<Hop>), Failure> {
+        let cluster = cluster::read(&self.datastore, self.config.as_deref(), &self.set)?;
+        let flow = self.flow(&cluster)?;
+        let concerned = flow.from.host().into_iter().chain(flow.to.host()).cloned();
+        let concerned = concerned.chain(self.host.as_deref().map(Arc::from));
+        let enforcement = cluster.enforce(&concerned.collect());
+        let hops = self.hops(&flow, &enforcement)?;
+        Ok((enforcement, hops))
+    }
+
+    /// The packet at the one host that the chains are of.
+    fn hop_of_cluster(&self, loaded: &mut Loaded) -> Result<Hop, Failure> {
+        let cluster = cluster::read(&self.datastore, self.config.as_deref(), &self.set)?;
+        let flow = self.flow(&cluster)?;
+        let concerned = flow.from.host().into_iter().chain(flow.to.host()).cloned();
+        let enforcement = cluster.enforce(&concerned.chain(self.host.as_deref().map(Arc::from)).collect());
+        let hops = self.hops(&flow, &enforcement)?;
+        let [hop] = hops.as_slice() else {
+            let hosts: Vec<&str> = hops.iter().map(|hop| &*hop.host).collect();
+            return Err(Failure::Usage(format!(
+                "the flow comes through {}, and the chains are of one host\nhelp: say which with --host",
+                hosts.join(" and ")
+            )));
+        };
+        if let Some(host) = enforcement.hosts.get(&hop.host)
+            && let Ok(ruleset) = rules::compile(&host.policy, &host.config, hop.packet.version())
+        {
+            loaded.recognise(&ruleset);
+        }
+        Ok(hop.clone())
+    }
+
+    /// Without manifests: `ADDRESS@INTERFACE`, `ADDRESS@host` for the host itself, or an address by the way to all others.
+    fn packet_between_addresses(&self) -> Result<Packet, Failure> {
+        let (source, input) = place("--from", &self.from)?;
+        let (destination, output) = place("--to", &self.to)?;
+        if IpVersion::of(source) != IpVersion::of(destination) {
+            return Err(Failure::Usage(
+                "the two addresses are of different IP versions\nhelp: give two of one version".to_owned(),
+            ));
+        }
+        let uplink = || outside(&Config::default());
+        let way = match (input, output) {
+            (Place::Host, Place::Host) => {
+                return Err(Failure::Usage(
+                    "both ends are the host itself\nhelp: name an interface for one of them".to_owned(),
+                ));
+            }
+            (Place::Host, output) => Way::FromHost { output: output.interface(uplink) },
+            (input, Place::Host) => Way::ToHost { input: input.interface(uplink) },
+            (input, output) => {
+                Way::Forwarded { input: input.interface(uplink), output: output.interface(uplink) }
+            }
+        };
+        let payload = self.payload(IpVersion::of(source))?;
+        Ok(Packet { way, source, destination, payload, state: self.state.into(), reverse_path: true })
+    }
+
     fn flow(&self, cluster: &Cluster) -> Result<Flow, Failure> {
         let locate = |option: &str, text: &str| {
             cluster.locate(text).map_err(|error| Failure::Usage(format!("{option}: {error}")))
@@ -121,7 +216,11 @@ impl Arguments {
                 "{from} and {to} have no addresses of one IP version\nhelp: give an address of each, or another --ip-version"
             ))
         })?;
-        let version = IpVersion::of(source);
+        let payload = self.payload(IpVersion::of(source))?;
+        Ok(Flow { from, to, source, destination, payload, state: self.state.into() })
+    }
+
+    fn payload(&self, version: IpVersion) -> Result<Payload, Failure> {
         // `--proto icmp` means the family's own.
         let protocol = if [1, 58].contains(&self.proto) { Payload::icmp_of(version) } else { self.proto };
         let has_ports = Payload::PORT_PROTOCOLS.contains(&protocol);
@@ -142,9 +241,7 @@ impl Arguments {
             IpVersion::V4 => (8, 0),
             IpVersion::V6 => (128, 0),
         };
-        let payload =
-            Payload::new(version, protocol, (self.source_port, port), self.icmp.unwrap_or(echo_request));
-        Ok(Flow { from, to, source, destination, payload, state: self.state.into() })
+        Ok(Payload::new(version, protocol, (self.source_port, port), self.icmp.unwrap_or(echo_request)))
     }
 
     /// The hosts that the flow comes through, or of these the one that was asked for.
@@ -171,6 +268,55 @@ impl Arguments {
         }
         Ok(hops)
     }
+}
+
+/// Where a packet comes from or goes to, as far as a host sees it.
+enum Place {
+    Interface(Arc<str>),
+    Host,
+    Elsewhere,
+}
+
+impl Place {
+    fn interface(self, uplink: impl Fn() -> Arc<str>) -> Arc<str> {
+        match self {
+            Self::Interface(name) => name,
+            Self::Host | Self::Elsewhere => uplink(),
+        }
+    }
+}
+
+fn place(option: &str, text: &str) -> Result<(IpAddr, Place), Failure> {
+    let (address, place) = match text.split_once('@') {
+        Some((address, "host")) => (address, Place::Host),
+        Some((address, interface)) => (address, Place::Interface(interface.into())),
+        None => (text, Place::Elsewhere),
+    };
+    let address = address.parse().map_err(|_| {
+        Failure::Usage(format!(
+            "{option}: `{text}` is no address\nhelp: without --datastore no names are known: give ADDRESS, \
+             ADDRESS@INTERFACE, or ADDRESS@host for the host itself"
+        ))
+    })?;
+    Ok((address, place))
+}
+
+fn outcome(answer: Answer) -> Outcome {
+    match answer {
+        Answer::Allowed => Outcome::Clean,
+        Answer::Denied => Outcome::Found,
+        Answer::Depends => Outcome::Depends,
+    }
+}
+
+/// What a host's chains do.
+#[derive(Serialize)]
+struct Chains {
+    answer: Answer,
+    summary: String,
+    packet: String,
+    #[serde(flatten)]
+    walk: Walk,
 }
 
 /// The way through the chains of each hop's host.

@@ -1,9 +1,9 @@
 //! An explanation as a person reads it.
 
+use crate::verdict::chains::walk::{Step, Walk, Way};
 use crate::verdict::explain::{
     Answer, Explanation, HopExplanation, ListExplanation, RuleExplanation, StageExplanation, TierExplanation,
 };
-use crate::verdict::walk::{Step, Walk, Way};
 
 /// The explanation, and below each hop its way through the chains, where those were asked for.
 pub(super) fn text(explanation: &Explanation, chains: &[Walk]) -> String {
@@ -55,9 +55,23 @@ fn list_text(out: &mut String, list: &ListExplanation, indent: &str) {
     }
 }
 
+/// What a host's chains do with a packet.
+pub(super) fn chains_text(summary: &str, packet: &str, walk: &Walk) -> String {
+    let mut out = format!("{summary}\n\n{packet}\n");
+    walk_text(&mut out, walk);
+    out
+}
+
+/// Most ways that are shown, where something isn't modelled.
+const MAX_WAYS: usize = 4;
+
 fn walk_text(out: &mut String, walk: &Walk) {
     *out += "  chains:\n";
-    for Way { verdict, assumptions, steps, policy_of } in &walk.ways {
+    if walk.ways.len() > MAX_WAYS {
+        *out += &format!("    {MAX_WAYS} of {} ways:\n", walk.ways.len());
+    }
+    for way in walk.ways.iter().take(MAX_WAYS) {
+        let Way { verdict, assumptions, unknown: _, steps, policy_of, .. } = way;
         for assumption in assumptions {
             *out += &format!("    supposing that {assumption}\n");
         }

@@ -7,6 +7,7 @@
 )]
 
 mod artefact;
+mod chains;
 mod check;
 mod cluster;
 mod configuration;

@@ -11,10 +11,10 @@ use serde::Serialize;
 use super::{Failure, Outcome, cluster, explanation, json, report};
 use crate::datastore::{Entry, yaml};
 use crate::model::{Code, Diagnostic, Severity};
-use crate::verdict::assertions::{Assertion, AssertionError};
-use crate::verdict::cluster::{Cluster, Enforcement};
+use crate::verdict::explain::cluster::{Cluster, Enforcement};
 use crate::verdict::explain::{Explanation, Flow, explain, hops};
 use crate::verdict::flows::Flows;
+use crate::verdict::flows::assertions::{Assertion, AssertionError};
 
 /// Hold assertions (`allow: {from, to, proto, port}`, `deny: …`) against all packets that they speak of. Exits 1 if one
 /// fails, with a packet and its explanation.

@@ -1,23 +1,15 @@
-//! Why a packet is let through or not: two interpreters, one of the policy and one of the chains, and what stands on them.
+//! Why a packet is let through or not.
+//!
+//! Two interpreters answer the same question from two sides: [`policy`] reads a host's policy as a policy, and knows
+//! nothing of chains; [`chains`] takes the packet through tables and sets as the kernel would, and knows nothing of policy.
+//! [`check`] holds the one against the other. On the two stand the readers for people: [`explain`], and [`flows`], which
+//! asks about whole sets of packets at once.
 
-pub mod allowed;
-pub mod assertions;
-pub mod boundary;
+pub mod chains;
 pub mod check;
-pub mod cluster;
-pub mod compiled;
-pub mod diff;
 pub mod explain;
 pub mod flows;
-pub mod judge;
-pub mod load;
-pub mod machine;
-mod near_miss;
 pub mod packet;
-pub mod program;
+pub mod policy;
 pub mod ranges;
-pub mod rule_match;
-pub mod saved;
 pub mod services;
-pub mod walk;
-mod wording;

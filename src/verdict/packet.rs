@@ -41,6 +41,20 @@ pub enum Payload {
     Other { protocol: u8 },
 }
 
+/// What address translation did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Translation {
+    pub destination: Option<(IpAddr, Option<u16>)>,
+    pub source: Option<SourceTranslation>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceTranslation {
+    /// To an address of the outgoing interface.
+    Masquerade,
+    To(IpAddr),
+}
+
 /// What connection tracking says of a packet (`nf_conntrack`, the states of `xt_conntrack`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConnState {

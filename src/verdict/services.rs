@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
-use super::packet::{Payload, protocol_name};
 use crate::model::{IpVersion, PortRange};
+use crate::verdict::packet::{Payload, protocol_name};
 
 /// A set of [`Payload`]s of one family. Equal sets are equal values.
 ///
@@ -69,6 +69,11 @@ impl Services {
         let icmp_type = (icmp_type.into(), icmp_type.into());
         let codes = code.map_or(FULL, |code| (code.into(), code.into()));
         Self::rectangle(version, Payload::icmp_of(version), icmp_type, codes)
+    }
+
+    /// The family that the payloads are of.
+    pub fn version(&self) -> IpVersion {
+        self.version
     }
 
     pub fn is_empty(&self) -> bool {

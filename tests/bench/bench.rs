@@ -7,6 +7,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use felix_rs::Pipeline;
 use felix_rs::config::Config;
@@ -16,6 +17,11 @@ use felix_rs::model::{Catalog, IpVersion, Resource, Update, WorkloadEndpoint};
 use felix_rs::policy::{Calc, Settings};
 use felix_rs::rules;
 use felix_rs::sync::{Programmed, plan};
+use felix_rs::verdict::chains::machine::{Machine, Verdict};
+use felix_rs::verdict::chains::program::{Policy, Program};
+use felix_rs::verdict::check::boundary::boundary_packets;
+use felix_rs::verdict::packet::Packet;
+use felix_rs::verdict::policy::judge::{Judge, Ruling};
 use generate::HOST;
 
 fn main() {
@@ -135,19 +141,105 @@ fn event_to_plan(bencher: Bencher<'_, '_>, size: Size) {
     });
 }
 
+/// Policies that select one endpoint, five rules each.
+const POLICIES_AN_ENDPOINT: [usize; 3] = [10, 100, 1_000];
+
+/// What the policy says of packets: boundary packets of all rules, both ways, and beside them.
+#[divan::bench(args = POLICIES_AN_ENDPOINT, sample_count = 10, sample_size = 1)]
+fn packets_by_policy(bencher: Bencher<'_, '_>, policies: usize) {
+    let pipeline = with_policies(policies);
+    let packets = some_packets(&pipeline);
+    let judge = Judge::new(pipeline.policy(), pipeline.config());
+    bencher
+        .counter(ItemsCount::new(packets.len()))
+        .bench_local(|| packets.iter().filter(|packet| judge.judge(packet).ruling == Ruling::Deny).count());
+}
+
+/// What the chains do with the same packets.
+#[divan::bench(args = POLICIES_AN_ENDPOINT, sample_count = 10, sample_size = 1)]
+fn packets_by_chains(bencher: Bencher<'_, '_>, policies: usize) {
+    let pipeline = with_policies(policies);
+    let packets = some_packets(&pipeline);
+    let ruleset = rules::compile(pipeline.policy(), pipeline.config(), IpVersion::V4).expect("chains");
+    let program = Program::compiled(&ruleset, Policy::Accept);
+    let machine = Machine::new(&program);
+    let accepts = |packet: &&Packet| machine.verdict(packet).expect("an answer") == Some(Verdict::Accept);
+    bencher.counter(ItemsCount::new(packets.len())).bench_local(|| packets.iter().filter(accepts).count());
+}
+
+/// The whole program: `felix-rs explain` of a flow between two hosts.
+#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
+fn explain_process(bencher: Bencher<'_, '_>, size: Size) {
+    let folder = size.folder();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_felix-rs"));
+    let (from, to) = ("10.64.0.1", "10.64.0.50");
+    command.args(["explain", "--from", from, "--to", to, "--proto", "tcp", "--port", "80", "--datastore"]);
+    command.arg(folder.path()).stdout(Stdio::null());
+    bencher.bench_local(move || assert!(command.status().expect("the program starts").code() < Some(2)));
+}
+
+/// The whole program: `felix-rs diff` of two trees that differ in a port of one rule.
+#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
+fn diff_process(bencher: Bencher<'_, '_>, size: Size) {
+    let (old, new) = (size.folder(), size.folder());
+    let changed = new.path().join("policies-000.yaml");
+    let text = fs::read_to_string(&changed).expect("policies");
+    fs::write(&changed, text.replacen("ports: [service]", "ports: [8001]", 1)).expect("other policies");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_felix-rs"));
+    command.arg("diff").args([old.path(), new.path()]).stdout(Stdio::null()).stderr(Stdio::null());
+    bencher.bench_local(move || assert!(command.status().expect("the program starts").code() < Some(2)));
+}
+
+/// The whole program: `felix-rs render --verify` of a directory.
+#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
+fn render_verify_process(bencher: Bencher<'_, '_>, size: Size) {
+    let folder = size.folder();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_felix-rs"));
+    command.args(["render", "--verify", "--host", HOST, "--datastore"]).arg(folder.path());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    bencher.bench_local(move || assert!(command.status().expect("the program starts").success()));
+}
+
 /// The whole program: `felix-rs render` of a directory.
 #[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
 fn render_process(bencher: Bencher<'_, '_>, size: Size) {
-    let folder = tempfile::tempdir().expect("a scratch folder");
-    for (name, text) in size.files() {
-        fs::write(folder.path().join(&*name), &*text).expect("a file in it");
-    }
+    let folder = size.folder();
     let mut command = Command::new(env!("CARGO_BIN_EXE_felix-rs"));
     command.args(["render", "--host", HOST, "--datastore"]).arg(folder.path()).stdout(Stdio::null());
     bencher.bench_local(move || assert!(command.status().expect("the program starts").success()));
 }
 
+/// A host with one endpoint that so many policies select.
+fn with_policies(policies: usize) -> Pipeline {
+    let files = generate::generate(200, 1, policies);
+    let mut pipeline = Pipeline::new(HOST.into(), Vec::new());
+    for (name, text) in files {
+        let text =
+            text.lines().map(|line| if line.starts_with("  selector:") { "  selector: all()" } else { line });
+        let text: String = text.flat_map(|line| [line, "\n"]).collect();
+        yaml::parse(&name.into(), &text.into()).into_events().for_each(|event| pipeline.take(&event));
+    }
+    pipeline.desired().expect("chains");
+    pipeline
+}
+
+/// Some of the packets at the edges of the rules.
+fn some_packets(pipeline: &Pipeline) -> Vec<Packet> {
+    let all = boundary_packets(pipeline.policy(), pipeline.config(), IpVersion::V4);
+    let step = all.len().div_ceil(2_000).max(1);
+    all.into_iter().step_by(step).collect()
+}
+
 impl Size {
+    /// A scratch folder with the manifests.
+    fn folder(self) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        for (name, text) in self.files() {
+            fs::write(folder.path().join(&*name), &*text).expect("a file in it");
+        }
+        folder
+    }
+
     fn files(self) -> Vec<(Arc<str>, Arc<str>)> {
         let files = generate::generate(self.endpoints, self.local, self.policies);
         files.into_iter().map(|(name, text)| (name.into(), text.into())).collect()

@@ -11,7 +11,7 @@ use felix_rs::datastore::{Event, Excerpt, yaml};
 use felix_rs::labels::Selector;
 use felix_rs::model::{IpVersion, node_names};
 use felix_rs::sync::{Programmed, plan};
-use felix_rs::verdict::saved::{self, Mixture, Saved};
+use felix_rs::verdict::chains::saved::{self, Mixture, Saved};
 
 /// A selector's canonical text is a selector again, and the same one; an error points into the text.
 pub fn selector(data: &[u8]) {

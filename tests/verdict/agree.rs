@@ -4,15 +4,15 @@ use std::fmt::Write;
 
 use felix_rs::model::IpVersion;
 use felix_rs::policy::Direction;
-use felix_rs::verdict::allowed::allowed;
-use felix_rs::verdict::boundary::boundary_packets;
+use felix_rs::verdict::chains::machine::{Machine, Record, Refusal};
+use felix_rs::verdict::chains::program::{Policy, Program};
+use felix_rs::verdict::chains::walk::through_ruleset;
+use felix_rs::verdict::check::boundary::boundary_packets;
 use felix_rs::verdict::check::{Disagreement, compare};
-use felix_rs::verdict::judge::Judge;
-use felix_rs::verdict::machine::{Machine, Record, Refusal};
 use felix_rs::verdict::packet::{ConnState, Packet};
-use felix_rs::verdict::program::{Policy, Program};
+use felix_rs::verdict::policy::allowed::allowed;
+use felix_rs::verdict::policy::judge::Judge;
 use felix_rs::verdict::services::Services;
-use felix_rs::verdict::walk::through_ruleset;
 use libtest_mimic::Failed;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use felix_rs::model::IpVersion;
-use felix_rs::verdict::saved::{self, Mixture};
+use felix_rs::verdict::chains::saved::{self, Mixture};
 use libtest_mimic::{Failed, Trial};
 
 use crate::netns;

@@ -19,11 +19,11 @@ use std::path::Path;
 use std::str::FromStr;
 
 use felix_rs::model::IpVersion;
+use felix_rs::verdict::chains::machine::Machine;
+use felix_rs::verdict::chains::program::{Policy, Program};
 use felix_rs::verdict::check::compare;
-use felix_rs::verdict::judge::Ruling;
-use felix_rs::verdict::machine::Machine;
 use felix_rs::verdict::packet::{ConnState, Packet, Payload, Way, protocol_name, protocol_number};
-use felix_rs::verdict::program::{Policy, Program};
+use felix_rs::verdict::policy::judge::Ruling;
 use libtest_mimic::{Failed, Trial};
 
 use crate::case::Case;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use felix_rs::model::IpVersion;
 use felix_rs::sync::{Programmed, Step, plan};
-use felix_rs::verdict::judge::Judge;
-use felix_rs::verdict::machine::{Machine, Passage, Record, SourceTranslation, Verdict};
-use felix_rs::verdict::packet::{ConnState, Packet};
-use felix_rs::verdict::program::{Policy, Program, Table};
+use felix_rs::verdict::chains::machine::{Machine, Passage, Record, Verdict};
+use felix_rs::verdict::chains::program::{Policy, Program, Table};
+use felix_rs::verdict::packet::{ConnState, Packet, SourceTranslation};
+use felix_rs::verdict::policy::judge::Judge;
 use ipnet::IpNet;
 use libtest_mimic::Failed;
 

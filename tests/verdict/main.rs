@@ -10,6 +10,7 @@ mod case;
 #[path = "../golden/expectation.rs"]
 #[expect(dead_code, reason = "folders of expected files are tests/golden's")]
 mod expectation;
+mod flows;
 mod foreign;
 mod generate;
 mod golden_cases;
@@ -56,6 +57,18 @@ fn main() -> ExitCode {
     trials.extend(read_back::trials(skip));
     trials.extend(foreign::trials(skip));
     trials.extend(golden_cases::trials());
+    trials.extend([
+        Trial::test("flows/diffs-name-what-differs", move || flows::diffs_name_what_differs(seed, 400)),
+        Trial::test("flows/compiled-chains-allow-what-policy-allows", move || {
+            flows::compiled_chains_allow_what_policy_allows(seed, 100)
+        }),
+        Trial::test("flows/hosts-together-are-hosts-alone", move || {
+            flows::hosts_together_are_hosts_alone(seed, 300)
+        }),
+        Trial::test("flows/assertions-hold-for-every-packet", move || {
+            flows::assertions_hold_for_every_packet(seed, 400)
+        }),
+    ]);
     trials.push(Trial::test("policy-equals-chains", move || agree::policy_equals_chains(seed, PAIRS)));
     trials.push(Trial::test("every-fault-is-found", move || mutants::every_fault_is_found(seed)));
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -25,12 +25,12 @@ use felix_rs::policy::HostPolicy;
 use felix_rs::rules::compile;
 use felix_rs::rules::marks::Marks;
 use felix_rs::rules::ruleset::Ruleset;
-use felix_rs::verdict::boundary::boundary_packets;
+use felix_rs::verdict::chains::machine::Machine;
+use felix_rs::verdict::chains::program::{Policy, Program};
+use felix_rs::verdict::check::boundary::boundary_packets;
 use felix_rs::verdict::check::compare;
-use felix_rs::verdict::judge::Judge;
-use felix_rs::verdict::machine::Machine;
 use felix_rs::verdict::packet::Packet;
-use felix_rs::verdict::program::{Policy, Program};
+use felix_rs::verdict::policy::judge::Judge;
 use libtest_mimic::Failed;
 use site::Mutant;
 

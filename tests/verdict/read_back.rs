@@ -9,8 +9,8 @@ use std::{fs, io};
 use felix_rs::Pipeline;
 use felix_rs::model::IpVersion;
 use felix_rs::rules::ruleset::{Ruleset, TableName};
-use felix_rs::verdict::program::{Policy, Program};
-use felix_rs::verdict::saved::{self, Mixture, Saved};
+use felix_rs::verdict::chains::program::{Policy, Program};
+use felix_rs::verdict::chains::saved::{self, Mixture, Saved};
 use libtest_mimic::{Failed, Trial};
 
 use crate::case::{self, Case};

@@ -4,7 +4,7 @@ use felix_rs::Pipeline;
 use felix_rs::datastore::yaml;
 use felix_rs::rules::CompileError;
 use felix_rs::sync::Desired;
-use felix_rs::verdict::judge::Judge;
+use felix_rs::verdict::policy::judge::Judge;
 use serde_json::Value;
 
 use crate::case::Case;

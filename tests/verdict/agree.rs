@@ -1,20 +1,23 @@
 //! The policy interpreter and the chain interpreter say the same of every packet.
 
+use std::fmt::Write;
+
 use felix_rs::model::IpVersion;
 use felix_rs::policy::Direction;
-use felix_rs::verdict::check::boundary::boundary_packets;
-use felix_rs::verdict::policy::allowed::allowed;
-
 use felix_rs::verdict::chains::machine::{Machine, Record, Refusal};
 use felix_rs::verdict::chains::program::{Policy, Program};
+use felix_rs::verdict::chains::walk::through_ruleset;
+use felix_rs::verdict::check::boundary::boundary_packets;
 use felix_rs::verdict::check::{Disagreement, compare};
 use felix_rs::verdict::packet::{ConnState, Packet};
+use felix_rs::verdict::policy::allowed::allowed;
 use felix_rs::verdict::policy::judge::Judge;
 use felix_rs::verdict::services::Services;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
 use crate::generate::{HOST, documents};
+use crate::golden_cases;
 use crate::packets::packet;
 use crate::random::Random;
 use crate::shrink::shrink;
@@ -35,7 +38,7 @@ pub fn policy_equals_chains(seed: u64, pairs: usize) -> Result<(), Failed> {
         let documents = documents(&mut random);
         match compare_all(&documents, random.clone()) {
             Ok(packets) => compared += packets,
-            Err(fault) => return Err(report(&documents, random, seed.wrapping_add(sets), &fault).into()),
+            Err(fault) => return Err(report(&documents, random, seed.wrapping_add(sets), fault).into()),
         }
         sets += 1;
     }
@@ -43,9 +46,16 @@ pub fn policy_equals_chains(seed: u64, pairs: usize) -> Result<(), Failed> {
     Ok(())
 }
 
+/// What is wrong, and with which packet, if it is one's fault.
+struct Fault {
+    text: String,
+    packet: Option<Packet>,
+}
+
 /// How many packets were compared, or what is wrong.
-fn compare_all(documents: &[Value], mut random: Random) -> Result<usize, String> {
-    let world = World::of(HOST, documents).map_err(|error| error.to_string())?;
+fn compare_all(documents: &[Value], mut random: Random) -> Result<usize, Fault> {
+    let world =
+        World::of(HOST, documents).map_err(|error| Fault { text: error.to_string(), packet: None })?;
     let judge = world.judge();
     let mut compared = 0;
     for ruleset in &world.desired.rulesets {
@@ -53,10 +63,12 @@ fn compare_all(documents: &[Value], mut random: Random) -> Result<usize, String>
         let machine = Machine::new(&program);
         for packet in packets(&world, ruleset.version, &mut random) {
             compared += 1;
-            compare(&judge, &machine, &packet).map_err(|fault: Box<Disagreement>| fault.to_string())?;
+            let of_packet = |text| Fault { text, packet: Some(packet.clone()) };
+            compare(&judge, &machine, &packet)
+                .map_err(|fault: Box<Disagreement>| of_packet(fault.to_string()))?;
             if compared % SETS_AMONG == 0 {
-                one_of_the_allowed(&world, &judge, &packet)?;
-                one_of_the_accepted(&machine, &packet)?;
+                one_of_the_allowed(&world, &judge, &packet).map_err(of_packet)?;
+                one_of_the_accepted(&machine, &packet).map_err(of_packet)?;
             }
         }
     }
@@ -111,9 +123,31 @@ pub fn random_packets(version: IpVersion, random: &mut Random) -> impl Iterator<
     (0..RANDOM_PACKETS).map(move |_| packet(version, random))
 }
 
-fn report(documents: &[Value], random: Random, seed: u64, fault: &str) -> String {
+/// The smallest datastore that still fails, as a case to keep, and the packet's way through its chains.
+fn report(documents: &[Value], random: Random, seed: u64, fault: Fault) -> String {
     let smallest = shrink(documents, |documents| compare_all(documents, random.clone()).is_err());
-    let fault = compare_all(&smallest, random).err().unwrap_or_else(|| fault.to_owned());
-    let text: String = smallest.iter().map(|document| format!("---\n{document}\n")).collect();
-    format!("seed {seed}: {fault}\nkeep it as a case in golden/verdict:\n{text}")
+    let Fault { text: fault, packet } = compare_all(&smallest, random).err().unwrap_or(fault);
+    let datastore: String = smallest.iter().map(|document| format!("---\n{document}\n")).collect();
+    let way = packet.as_ref().map_or_else(String::new, |packet| way(&smallest, packet));
+    let line = packet.as_ref().map(golden_cases::line).unwrap_or_default();
+    format!(
+        "{fault}\n\nthe chains' way:\n{way}\nagain: FELIX_RS_SEED={seed} cargo test --release --test verdict -- \
+         policy-equals-chains\nkeep it as a case in golden/verdict, its verdict reasoned from what the policy \
+         means:\nargs: --host {HOST}\npackets: {line} allow|deny|leave\ndatastore:\n{datastore}"
+    )
+}
+
+/// Each rule that held, a line each.
+fn way(documents: &[Value], packet: &Packet) -> String {
+    let Ok(world) = World::of(HOST, documents) else { return String::new() };
+    let ruleset = world.desired.rulesets.iter().find(|ruleset| ruleset.version == packet.version());
+    let walk = ruleset.and_then(|ruleset| through_ruleset(ruleset, packet).ok());
+    let mut text = String::new();
+    for way in walk.into_iter().flat_map(|walk| walk.ways) {
+        for step in &way.steps {
+            let _ = writeln!(text, "  {} {} {} [mark {:#x}]", step.table, step.chain, step.rule, step.mark);
+        }
+        let _ = writeln!(text, "  {}", way.verdict);
+    }
+    text
 }

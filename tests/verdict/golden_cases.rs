@@ -22,7 +22,7 @@ use felix_rs::model::IpVersion;
 use felix_rs::verdict::chains::machine::Machine;
 use felix_rs::verdict::chains::program::{Policy, Program};
 use felix_rs::verdict::check::compare;
-use felix_rs::verdict::packet::{ConnState, Packet, Payload, Way, protocol_number};
+use felix_rs::verdict::packet::{ConnState, Packet, Payload, Way, protocol_name, protocol_number};
 use felix_rs::verdict::policy::judge::Ruling;
 use libtest_mimic::{Failed, Trial};
 
@@ -34,7 +34,7 @@ const AREA: &str = "verdict";
 
 /// One trial a case, and the reader of packets; a folder that is not in order is a failing trial.
 pub fn trials() -> Vec<Trial> {
-    let reader = Trial::test("verdict/what-is-no-packet-fails", what_is_no_packet_fails);
+    let reader = Trial::test("verdict/packets-are-read-and-written", packets_are_read_and_written);
     let cases = match expectation::cases(AREA) {
         Ok(cases) => cases,
         Err(error) => return vec![Trial::test(AREA, move || Err(error.into()))],
@@ -68,6 +68,27 @@ fn check(folder: &Path, mode: Mode) -> Result<(), Failed> {
         return Err(format!("{}: no packet", path.display()).into());
     }
     expectation::check_file(&path, &actual, mode)
+}
+
+/// The packet as a line of `packets`, without what becomes of it.
+pub fn line(packet: &Packet) -> String {
+    let Packet { way, source, destination, payload, state, reverse_path } = packet;
+    let protocol = packet.protocol();
+    let protocol = protocol_name(protocol).map_or_else(|| protocol.to_string(), str::to_owned);
+    let ends = match *payload {
+        Payload::Ports { protocol: _, source: from, destination: to } => {
+            format!("{} {}", SocketAddr::new(*source, from), SocketAddr::new(*destination, to))
+        }
+        Payload::Icmp { icmp_type, code } => format!("{icmp_type}/{code} {source} {destination}"),
+        Payload::Other { protocol: _ } => format!("{source} {destination}"),
+    };
+    let way = match way {
+        Way::Forwarded { input, output } => format!("{input}>{output}"),
+        Way::ToHost { input } => format!("{input}>host"),
+        Way::FromHost { output } => format!("host>{output}"),
+    };
+    let spoofed = if *reverse_path { "" } else { " spoofed" };
+    format!("{} {protocol} {ends} {way}{spoofed}", state.name().to_lowercase())
 }
 
 /// What both interpreters say.
@@ -163,7 +184,7 @@ fn way(word: &str) -> Result<Way, String> {
     }
 }
 
-fn what_is_no_packet_fails() -> Result<(), Failed> {
+fn packets_are_read_and_written() -> Result<(), Failed> {
     for (line, fault) in [
         ("allow", "no packet and ruling"),
         ("new tcp 10.0.0.1:1 10.0.0.2:2 a>b", "not allow, deny or leave"),
@@ -185,12 +206,16 @@ fn what_is_no_packet_fails() -> Result<(), Failed> {
             other => return Err(format!("{line}: expected {fault:?}, got {other:?}").into()),
         }
     }
-    let line = "established icmpv6 135/0 fd00::1 fd00::2 cali1>host spoofed leave";
-    let Expected { text, packet, ruling } = line.parse()?;
-    let printed = "established icmpv6 type 135 code 0 fd00::1 → fd00::2, cali1 → host, not routed back";
-    if (packet.to_string().as_str(), ruling) == (printed, Ruling::LeaveToHost) && line.starts_with(&text) {
-        Ok(())
-    } else {
-        Err(format!("{packet}").into())
+    for text in [
+        "established icmpv6 135/0 fd00::1 fd00::2 cali1>host spoofed",
+        "new tcp [fd00::1]:1 [fd00::2]:2 cali1>cali2",
+        "untracked gre 10.0.0.1 10.0.0.2 host>cali2",
+        "invalid 99 10.0.0.1 10.0.0.2 cali1>eth0",
+    ] {
+        let Expected { text: read, packet, ruling } = format!("{text} leave").parse()?;
+        if (read.as_str(), line(&packet).as_str(), ruling) != (text, text, Ruling::LeaveToHost) {
+            return Err(format!("{text} was read as {packet}").into());
+        }
     }
+    Ok(())
 }

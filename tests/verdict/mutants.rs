@@ -55,7 +55,8 @@ pub fn every_fault_is_found(seed: u64) -> Result<(), Failed> {
         let mut random = Random::new(seed.wrapping_add(sets));
         let scene = Scene::random(&mut random)?;
         for (mutant, score) in mutants.iter().zip(&mut scores).filter(|(_, score)| score.is_open()) {
-            score.add(scene.outcome(mutant, &mut random)?);
+            let outcome = scene.outcome(mutant, &mut random);
+            score.add(outcome.map_err(|fault| format!("seed {}: {fault}", seed.wrapping_add(sets)))?);
             last = mutant.name;
         }
         sets += 1;
@@ -130,7 +131,7 @@ impl Scene {
     ///
     /// # Errors
     /// A packet that finds it is seen otherwise without the fault too: then it has found nothing.
-    fn outcome(&self, mutant: &Mutant, random: &mut Random) -> Result<Outcome, Failed> {
+    fn outcome(&self, mutant: &Mutant, random: &mut Random) -> Result<Outcome, String> {
         let marks = Marks::allocate(self.config.mark_mask).map_err(|error| error.to_string())?;
         let first = random.below(self.families.len());
         let mut families = self.families[first..].iter().chain(&self.families[..first]);
@@ -142,7 +143,7 @@ impl Scene {
             return Ok(Outcome::Survived);
         };
         match self.first_difference(&family.ruleset, &packets[number..=number]) {
-            Some((_, fault)) => Err(format!("without any fault: {fault}").into()),
+            Some((_, fault)) => Err(format!("without any fault: {fault}")),
             None if number < *edges => Ok(Outcome::KilledAtEdges),
             None => Ok(Outcome::KilledByRandom),
         }

@@ -118,7 +118,9 @@ impl fmt::Display for Disagreement {
 impl fmt::Display for ChainsSaid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ruling(ruling) => write!(f, "would have it that it {}", ruling.verb()),
+            Self::Ruling(Ruling::Allow) => f.write_str("allow it"),
+            Self::Ruling(Ruling::Deny) => f.write_str("deny it"),
+            Self::Ruling(Ruling::LeaveToHost) => f.write_str("leave it to the host"),
             Self::OtherTranslation => f.write_str("translate its addresses otherwise"),
             Self::Unclear => f.write_str("depend on what isn't modelled"),
             Self::Refused(refusal) => write!(f, "give no answer: {refusal}"),

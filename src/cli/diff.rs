@@ -13,7 +13,6 @@ use super::{Failure, Outcome, chains, cluster, json};
 use crate::model::IpVersion;
 use crate::rules;
 use crate::verdict::chains::loaded::conclusion;
-use crate::verdict::chains::program::Program;
 use crate::verdict::explain::cluster::{Cluster, Enforcement, Host};
 use crate::verdict::explain::{Hop, explain, hops};
 use crate::verdict::flows::against::{compare_with_chains, witness_packet};
@@ -46,6 +45,9 @@ pub(super) struct Arguments {
     /// The host that the chains are of; may be left out where the manifests name one node
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     host: Option<String>,
+    /// The interface by which that host reaches all others
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    uplink: Option<String>,
     /// Text, Markdown for a review comment, or JSON
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -78,7 +80,7 @@ struct Record {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let (records, pairs) = match &arguments.new {
+    let Compared { records, pairs, unclear } = match &arguments.new {
         Some(new) => arguments.between(new)?,
         None => arguments.with_chains()?,
     };
@@ -87,13 +89,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Format::Markdown => markdown(&records),
         Format::Json => json::pretty(&records),
     })?;
+    if unclear > 0 {
+        super::say(&format!(
+            "of {unclear} pairs of ends, some flows depend on what is not known: ask `felix-rs explain` about them\n"
+        ));
+    }
     if records.is_empty() {
         super::say(&format!(
-            "no flow is allowed by one and denied by the other ({pairs} pairs of ends were compared)\n"
+            "no flow is surely allowed by one and denied by the other ({pairs} pairs of ends were compared)\n"
         ));
-        return Ok(Outcome::Clean);
     }
-    Ok(Outcome::Found)
+    Ok(match (records.is_empty(), unclear) {
+        (false, _) => Outcome::Found,
+        (true, 0) => Outcome::Clean,
+        (true, _) => Outcome::Depends,
+    })
+}
+
+/// What a comparison has found.
+struct Compared {
+    records: Vec<Record>,
+    /// Pairs of ends that were looked at, and of these, those that depend on what isn't known.
+    pairs: usize,
+    unclear: usize,
 }
 
 impl Arguments {
@@ -103,7 +121,7 @@ impl Arguments {
     }
 
     /// Two sets of manifests, read at once.
-    fn between(&self, new: &String) -> Result<(Vec<Record>, usize), Failure> {
+    fn between(&self, new: &String) -> Result<Compared, Failure> {
         let (old, new) = thread::scope(|scope| {
             let old = scope.spawn(|| self.read(&self.old));
             let new = self.read(new);
@@ -115,11 +133,11 @@ impl Arguments {
         let comparison = compare(&old_flows, &new_flows);
         let says = |witness: &Witness| (old.says(witness, &new), new.says(witness, &old));
         let records = comparison.regions.iter().map(|region| record(region, &comparison, &old, &new, says));
-        Ok((records.collect(), comparison.pairs))
+        Ok(Compared { records: records.collect(), pairs: comparison.pairs, unclear: 0 })
     }
 
     /// Manifests, and what one host has.
-    fn with_chains(&self) -> Result<(Vec<Record>, usize), Failure> {
+    fn with_chains(&self) -> Result<Compared, Failure> {
         let mut loaded = if self.kernel { chains::kernel()? } else { chains::saved(&self.saved)? };
         let side = self.read(&self.old)?;
         let host = self.chosen_host(&side)?;
@@ -129,28 +147,27 @@ impl Arguments {
                 loaded.recognise(&ruleset);
             }
         }
-        let programs: Vec<&Program> = [IpVersion::V4, IpVersion::V6]
-            .into_iter()
-            .filter_map(|version| loaded.saved(version).map(|saved| &saved.program))
-            .collect();
+        let uplink = chains::uplink(&mut loaded, self.uplink.as_deref(), &host.config);
+        let versions = [IpVersion::V4, IpVersion::V6];
+        for version in versions.into_iter().filter(|version| loaded.saved(*version).is_empty()) {
+            super::say(&format!(
+                "note: {} was not compared: there are no tables of it\n",
+                family_name(version)
+            ));
+        }
+        let backends: Vec<_> = versions.into_iter().flat_map(|version| loaded.machines(version)).collect();
         let flows = Flows::new(&side.enforcement);
-        let comparison = compare_with_chains(&flows, host, &programs)
+        let comparison = compare_with_chains(&flows, host, &uplink, &backends)
             .map_err(|refusal| Failure::Usage(format!("host {}: {refusal}", host.name)))?;
         let says = |witness: &Witness| {
-            let packet = programs
-                .iter()
-                .find(|program| program.version == witness.from.version())
-                .map(|program| witness_packet(&flows, host, program, witness));
-            let policy = packet.as_ref().map(|packet| {
-                let hop = Hop { host: Arc::clone(&host.name), packet: packet.clone() };
-                explain(&[hop], &side.enforcement).summary
-            });
-            let chains = packet.and_then(|packet| loaded.walk(&packet).ok());
-            let chains = chains.map(|walk| conclusion(&host.name, &walk).1);
-            (policy.unwrap_or_default(), chains.unwrap_or_default())
+            let packet = witness_packet(&flows, host, &uplink, witness);
+            let hop = Hop { host: Arc::clone(&host.name), packet: packet.clone() };
+            let chains = loaded.walks(&packet).map(|walks| conclusion(&host.name, &walks).1);
+            (explain(&[hop], &side.enforcement).summary, chains.unwrap_or_default())
         };
         let records = comparison.regions.iter().map(|region| record(region, &comparison, &side, &side, says));
-        Ok((records.collect(), comparison.pairs))
+        let records = records.collect();
+        Ok(Compared { records, pairs: comparison.pairs, unclear: comparison.unclear })
     }
 
     fn chosen_host<'s>(&self, side: &'s Side) -> Result<&'s Host, Failure> {
@@ -257,19 +274,34 @@ fn ends_text(ends: &[End], comparison: &Comparison, old: &Side, new: &Side) -> S
         if pieces.is_empty() {
             continue;
         }
-        let all = comparison.outside.iter().filter(|piece| piece.version == version).count();
-        let family = match version {
-            IpVersion::V4 => "IPv4",
-            IpVersion::V6 => "IPv6",
-        };
-        parts.push(if pieces.len() == all {
-            format!("every {family} address outside")
-        } else {
+        let others: Vec<&Piece> = comparison
+            .outside
+            .iter()
+            .filter(|piece| piece.version == version && !pieces.contains(piece))
+            .collect();
+        let nets = |pieces: &[&Piece]| {
             let ranges = AddressRanges::from_ranges(pieces.iter().flat_map(|piece| piece.ranges.iter()));
-            format!("outside {}", listed(networks(version, &ranges).iter().map(ToString::to_string)))
+            networks(version, &ranges)
+        };
+        let (within, without) = (nets(&pieces), nets(&others));
+        let every = format!("every {} address outside", family_name(version));
+        // Whichever takes fewer words.
+        parts.push(match (without.len(), within.len()) {
+            (0, _) => every,
+            (fewer, more) if fewer < more => {
+                format!("{every} but {}", listed(without.iter().map(ToString::to_string)))
+            }
+            _ => format!("outside {}", listed(within.iter().map(ToString::to_string))),
         });
     }
     parts.join("; ")
+}
+
+fn family_name(version: IpVersion) -> &'static str {
+    match version {
+        IpVersion::V4 => "IPv4",
+        IpVersion::V6 => "IPv6",
+    }
 }
 
 fn listed(items: impl Iterator<Item = String>) -> String {

@@ -12,7 +12,8 @@ use super::{Failure, Outcome, chains, cluster, explanation, json};
 use crate::config::Config;
 use crate::model::IpVersion;
 use crate::rules;
-use crate::verdict::chains::loaded::{Loaded, conclusion};
+use crate::verdict::chains::loaded::{Loaded, LoadedError, conclusion};
+use crate::verdict::chains::machine::Refusal;
 use crate::verdict::chains::walk::{self, Walk};
 use crate::verdict::check::boundary::outside;
 use crate::verdict::explain::cluster::{Cluster, Enforcement, Party};
@@ -23,7 +24,8 @@ use crate::verdict::packet::{ConnState, Packet, Payload, Way, protocol_number};
 /// Exits 0 if it is allowed, 1 if denied, 3 if that depends on what can't be known.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Who sends: an endpoint's name, workload, interface, HOST/NAME or address, a host, or any address
+    /// Who sends: an endpoint's name, workload, interface, HOST/NAME or address, a host, or any address; without
+    /// --datastore, ADDRESS, ADDRESS@INTERFACE, or ADDRESS@host for the host itself
     #[arg(long, value_name = "ENDPOINT|IP", value_parser = NonEmptyStringValueParser::new())]
     from: String,
     /// Who receives, named likewise
@@ -61,6 +63,9 @@ pub(super) struct Arguments {
     /// Ask the chains in files that iptables-save, ip6tables-save and ipset save were printed into
     #[arg(long, value_name = "FILE", num_args = 1..)]
     saved: Vec<PathBuf>,
+    /// With --kernel or --saved, the interface by which the host reaches all others
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    uplink: Option<String>,
     /// Show the iptables rules that hold, with the packet's mark behind each
     #[arg(long)]
     chains: bool,
@@ -88,6 +93,9 @@ enum Format {
     Text,
     Json,
 }
+
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 
 /// The explanation, and of each hop the chains, where they were asked for.
 #[derive(Serialize)]
@@ -129,18 +137,46 @@ impl Arguments {
     fn by_chains(&self, mut loaded: Loaded) -> Result<Outcome, Failure> {
         let Hop { host, packet } = if self.datastore.is_empty() {
             let host = self.host.as_deref().unwrap_or_default().into();
-            Hop { host, packet: self.packet_between_addresses()? }
+            let uplink = chains::uplink(&mut loaded, self.uplink.as_deref(), &Config::default());
+            Hop { host, packet: self.packet_between_addresses(&uplink)? }
         } else {
             self.hop_of_cluster(&mut loaded)?
         };
-        let walk = loaded.walk(&packet).map_err(|error| Failure::Usage(error.to_string()))?;
-        let (answer, summary) = conclusion(&host, &walk);
-        let told = Chains { answer, summary, packet: packet.to_string(), walk };
+        let (answer, summary, walks) = self.asked_of(&loaded, &host, &packet)?;
+        let told = Chains { answer, summary, packet: packet.to_string(), backends: walks };
         super::print(&match self.format {
-            Format::Text => explanation::chains_text(&told.summary, &told.packet, &told.walk),
+            Format::Text => explanation::chains_text(&told.summary, &told.packet, &told.backends),
             Format::Json => json::pretty(&told),
         })?;
         Ok(outcome(told.answer))
+    }
+
+    /// Without manifests nobody says where a source is routed: where that decides, the answer depends on it.
+    fn asked_of(
+        &self,
+        loaded: &Loaded,
+        host: &str,
+        packet: &Packet,
+    ) -> Result<(Answer, String, Vec<Walk>), Failure> {
+        let walks = match loaded.walks(packet) {
+            Err(LoadedError::Refused(refusal @ Refusal::TooManyWays)) => {
+                return Ok((Answer::Depends, format!("depends: {refusal}"), Vec::new()));
+            }
+            walks => walks.map_err(|error| Failure::Usage(error.to_string()))?,
+        };
+        let (answer, summary) = conclusion(host, &walks);
+        if self.datastore.is_empty() && packet.way.input().is_some() {
+            let spoofed = Packet { reverse_path: false, ..packet.clone() };
+            let walks_of_spoofed =
+                loaded.walks(&spoofed).map_err(|error| Failure::Usage(error.to_string()))?;
+            if conclusion(host, &walks_of_spoofed).0 != answer {
+                let route =
+                    format!("whether {} is routed back by the interface that it came in by", packet.source);
+                let summary = format!("depends on {route}; if it is, {summary}");
+                return Ok((Answer::Depends, summary, walks));
+            }
+        }
+        Ok((answer, summary, walks))
     }
 
     /// The hosts that the flow comes through, and what these enforce.
@@ -168,16 +204,19 @@ impl Arguments {
                 hosts.join(" and ")
             )));
         };
-        if let Some(host) = enforcement.hosts.get(&hop.host)
-            && let Ok(ruleset) = rules::compile(&host.policy, &host.config, hop.packet.version())
-        {
-            loaded.recognise(&ruleset);
+        let mut hop = hop.clone();
+        if let Some(host) = enforcement.hosts.get(&hop.host) {
+            if let Ok(ruleset) = rules::compile(&host.policy, &host.config, hop.packet.version()) {
+                loaded.recognise(&ruleset);
+            }
+            let name = chains::uplink(loaded, self.uplink.as_deref(), &host.config);
+            hop.packet.way = hop.packet.way.renamed(&outside(&host.config), &name);
         }
-        Ok(hop.clone())
+        Ok(hop)
     }
 
     /// Without manifests: `ADDRESS@INTERFACE`, `ADDRESS@host` for the host itself, or an address by the way to all others.
-    fn packet_between_addresses(&self) -> Result<Packet, Failure> {
+    fn packet_between_addresses(&self, uplink: &Arc<str>) -> Result<Packet, Failure> {
         let (source, input) = place("--from", &self.from)?;
         let (destination, output) = place("--to", &self.to)?;
         if IpVersion::of(source) != IpVersion::of(destination) {
@@ -185,7 +224,7 @@ impl Arguments {
                 "the two addresses are of different IP versions\nhelp: give two of one version".to_owned(),
             ));
         }
-        let uplink = || outside(&Config::default());
+        let uplink = || Arc::clone(uplink);
         let way = match (input, output) {
             (Place::Host, Place::Host) => {
                 return Err(Failure::Usage(
@@ -208,10 +247,21 @@ impl Arguments {
             cluster.locate(text).map_err(|error| Failure::Usage(format!("{option}: {error}")))
         };
         let (from, to) = (locate("--from", &self.from)?, locate("--to", &self.to)?);
-        let version = self.ip_version.as_deref().map(|version| match version {
-            "6" => IpVersion::V6,
-            _ => IpVersion::V4,
-        });
+        if from.id().is_some() && from.id() == to.id() {
+            return Err(Failure::Usage(format!("{from} to itself: such a packet never leaves it")));
+        }
+        if let (Party::Host { name: one, .. }, Party::Host { name: other, .. }) = (&from, &to)
+            && one == other
+        {
+            return Err(Failure::Usage(format!(
+                "{from} to itself: such a packet goes by lo, where no workload is"
+            )));
+        }
+        let version = match (self.ip_version.as_deref(), self.proto) {
+            (Some("6"), _) | (None, ICMPV6) => Some(IpVersion::V6),
+            (Some(_), _) => Some(IpVersion::V4),
+            (None, _) => None,
+        };
         let (source, destination) = explain::addresses(&from, &to, version).ok_or_else(|| {
             Failure::Usage(format!(
                 "{from} and {to} have no addresses of one IP version\nhelp: give an address of each, or another --ip-version"
@@ -227,8 +277,14 @@ impl Arguments {
     }
 
     fn payload(&self, version: IpVersion) -> Result<Payload, Failure> {
+        if self.icmp.is_some() && ![ICMP, ICMPV6].contains(&self.proto) {
+            return Err(Failure::Usage(
+                "--icmp: the protocol is not ICMP\nhelp: say --proto icmp".to_owned(),
+            ));
+        }
         // `--proto icmp` means the family's own.
-        let protocol = if [1, 58].contains(&self.proto) { Payload::icmp_of(version) } else { self.proto };
+        let protocol =
+            if [ICMP, ICMPV6].contains(&self.proto) { Payload::icmp_of(version) } else { self.proto };
         let has_ports = Payload::PORT_PROTOCOLS.contains(&protocol);
         let port = match (has_ports, self.port) {
             (true, None) => {
@@ -321,8 +377,8 @@ struct Chains {
     answer: Answer,
     summary: String,
     packet: String,
-    #[serde(flatten)]
-    walk: Walk,
+    /// A walk for each of iptables' backends.
+    backends: Vec<Walk>,
 }
 
 /// The way through the chains of each hop's host.
@@ -331,6 +387,9 @@ fn walks(hops: &[Hop], enforcement: &Enforcement) -> Result<Vec<Walk>, Failure> 
         .filter_map(|hop| Some((hop, enforcement.hosts.get(&hop.host)?)))
         .map(|(hop, host)| {
             let failure = |problem: String| Failure::Usage(format!("host {}: {problem}", host.name));
+            if hop.packet.version() == IpVersion::V6 && !host.config.ipv6_support {
+                return Err(failure("Ipv6Support is off: it has no chains of IPv6".to_owned()));
+            }
             let ruleset = rules::compile(&host.policy, &host.config, hop.packet.version())
                 .map_err(|error| failure(error.to_string()))?;
             walk::through_ruleset(&ruleset, &hop.packet).map_err(|refusal| failure(refusal.to_string()))

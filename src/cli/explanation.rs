@@ -56,9 +56,11 @@ fn list_text(out: &mut String, list: &ListExplanation, indent: &str) {
 }
 
 /// What a host's chains do with a packet.
-pub(super) fn chains_text(summary: &str, packet: &str, walk: &Walk) -> String {
+pub(super) fn chains_text(summary: &str, packet: &str, backends: &[Walk]) -> String {
     let mut out = format!("{summary}\n\n{packet}\n");
-    walk_text(&mut out, walk);
+    for walk in backends {
+        walk_text(&mut out, walk);
+    }
     out
 }
 

@@ -85,6 +85,17 @@ impl Way {
         }
     }
 
+    /// The same way, where an interface has another name.
+    #[must_use]
+    pub fn renamed(&self, from: &str, to: &Arc<str>) -> Self {
+        let name = |interface: &Arc<str>| Arc::clone(if **interface == *from { to } else { interface });
+        match self {
+            Self::Forwarded { input, output } => Self::Forwarded { input: name(input), output: name(output) },
+            Self::ToHost { input } => Self::ToHost { input: name(input) },
+            Self::FromHost { output } => Self::FromHost { output: name(output) },
+        }
+    }
+
     /// The interface that the packet leaves by.
     pub fn output(&self) -> Option<&Arc<str>> {
         match self {

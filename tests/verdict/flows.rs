@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use felix_rs::datastore::yaml;
 use felix_rs::model::IpVersion;
+use felix_rs::verdict::chains::machine::Machine;
 use felix_rs::verdict::chains::program::{Policy, Program};
 use felix_rs::verdict::explain::cluster::{Cluster, Enforcement, Party};
 use felix_rs::verdict::explain::{self, Answer};
@@ -23,7 +24,7 @@ use crate::random::Random;
 use crate::world::World;
 
 /// Flows that are tried of each pair of datastores.
-const FLOWS: usize = 300;
+const FLOWS: usize = 60;
 
 /// A diff names exactly the flows that one side allows and the other denies.
 pub fn diffs_name_what_differs(seed: u64, pairs: u64) -> Result<(), Failed> {
@@ -79,8 +80,8 @@ pub fn compiled_chains_allow_what_policy_allows(seed: u64, sets: u64) -> Result<
         let Some(host) = enforcement.hosts.get(HOST) else { continue };
         let programs: Vec<Program> =
             world.desired.rulesets.iter().map(|ruleset| Program::compiled(ruleset, Policy::Accept)).collect();
-        let programs: Vec<&Program> = programs.iter().collect();
-        let comparison = compare_with_chains(&flows, host, &programs)
+        let backends: Vec<_> = programs.iter().map(|program| (program, Machine::new(program))).collect();
+        let comparison = compare_with_chains(&flows, host, &"eth0".into(), &backends)
             .map_err(|refusal| format!("seed {seed}: {refusal}"))?;
         if let Some(region) = comparison.regions.first() {
             return Err(format!("seed {seed}: {region:?}").into());
@@ -197,7 +198,8 @@ impl Flow {
         if !self.from.is_there(flows) || !self.to.is_there(flows) {
             return false;
         }
-        let Some(flow) = flow(side, &self.from.end, &self.to.end, self.payload) else { return false };
+        let (from, to) = (flows.resolve(&self.from.end), flows.resolve(&self.to.end));
+        let Some(flow) = flow(side, &from, &to, self.payload) else { return false };
         let party = |party, address| match party {
             Party::Outside(_) => Party::Outside(address),
             party @ (Party::Endpoint { .. } | Party::Host { .. }) => party,
@@ -247,7 +249,7 @@ impl Place {
 
     /// Whether there is such an end on this side.
     fn is_there(&self, flows: &Flows<'_>) -> bool {
-        match &self.end {
+        match &flows.resolve(&self.end) {
             End::Endpoint { id, address } => flows
                 .endpoint(id)
                 .is_some_and(|local| local.endpoint.networks.iter().any(|net| net.contains(address))),
@@ -266,7 +268,8 @@ fn port_of(assertion: &Assertion, random: &mut Random) -> u16 {
 /// Every end of both, as the regions have them.
 fn ends(old: &Flows<'_>, new: &Flows<'_>, comparison: &Comparison) -> Vec<End> {
     let floating = [old, new].into_iter().flat_map(Flows::floating_ends);
-    let endpoints: BTreeSet<End> = old.ends().chain(new.ends()).chain(floating).collect();
+    let endpoints: BTreeSet<End> =
+        old.ends().map(|end| new.resolve(&end)).chain(new.ends()).chain(floating).collect();
     endpoints.into_iter().chain(comparison.outside.iter().cloned().map(End::Outside)).collect()
 }
 

@@ -60,15 +60,15 @@ fn main() -> ExitCode {
     trials.extend(by_command::trials(skip));
     trials.extend(golden_cases::trials());
     trials.extend([
-        Trial::test("flows/diffs-name-what-differs", move || flows::diffs_name_what_differs(seed, 400)),
+        Trial::test("flows/diffs-name-what-differs", move || flows::diffs_name_what_differs(seed, 150)),
         Trial::test("flows/compiled-chains-allow-what-policy-allows", move || {
-            flows::compiled_chains_allow_what_policy_allows(seed, 100)
+            flows::compiled_chains_allow_what_policy_allows(seed, 60)
         }),
         Trial::test("flows/hosts-together-are-hosts-alone", move || {
-            flows::hosts_together_are_hosts_alone(seed, 300)
+            flows::hosts_together_are_hosts_alone(seed, 150)
         }),
         Trial::test("flows/assertions-hold-for-every-packet", move || {
-            flows::assertions_hold_for_every_packet(seed, 400)
+            flows::assertions_hold_for_every_packet(seed, 200)
         }),
     ]);
     trials.push(Trial::test("policy-equals-chains", move || agree::policy_equals_chains(seed, PAIRS)));

@@ -78,8 +78,10 @@ pub(super) fn matches_interface(wanted: &InterfaceMatch, interface: Option<&Arc<
 }
 
 /// Whether the address is one of the host's own, as far as its way tells: what is forwarded is between others.
-pub(super) fn is_local(side: Side, way: &Way, address: IpAddr) -> Option<bool> {
+pub(super) fn is_local(side: Side, way: &Way, address: IpAddr, before_routing: bool) -> Option<bool> {
     match (side, way) {
+        // It may yet be translated to where it goes.
+        (Side::Destination, Way::Forwarded { .. }) if before_routing => None,
         (_, Way::Forwarded { .. }) => Some(false),
         (Side::Destination, Way::ToHost { .. }) => {
             let group = match address {

@@ -3,21 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::machine::Refusal;
-use super::program::Chain;
+use super::machine::{Machine, Refusal, Unnamed};
+use super::program::{Chain, Program};
 use super::saved::{Mixture, Saved, SavedError, SavedRule, parse};
-use super::walk::{Step, Told, Walk, Way, reason, through_program};
+use super::walk::{Step, Told, Walk, Way, reason, through_machine};
 use crate::model::IpVersion;
 use crate::rules::hash::rule_hashes;
 use crate::rules::ruleset::{Rule, Ruleset};
 use crate::verdict::explain::Answer;
 use crate::verdict::packet::Packet;
 
-/// The tables and sets of one host.
-#[derive(Debug)]
+/// The tables and sets of one host. A kernel may run two backends at once: a packet must pass both.
+#[derive(Debug, Default)]
 pub struct Loaded {
-    v4: Option<Saved>,
-    v6: Option<Saved>,
+    v4: Vec<Saved>,
+    v6: Vec<Saved>,
+    /// What is known of the interface to all others, where its name isn't.
+    unnamed: Option<Unnamed>,
     /// Why a rule of ours is there, by its id.
     reasons: BTreeMap<String, String>,
 }
@@ -49,15 +51,39 @@ impl Loaded {
         if mixture.unclear.is_some() {
             return Err(LoadedError::UnclearFamily);
         }
-        let read = |version| {
-            let tables = mixture.tables(version);
-            let saved = tables.map(|tables| parse(version, tables, mixture.sets.as_deref())).transpose();
-            saved.map_err(|error| {
+        let mut loaded = Self::default();
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let Some(tables) = mixture.tables(version) else { continue };
+            let saved = parse(version, tables, mixture.sets.as_deref()).map_err(|error| {
                 let (file, line) = Mixture::place(&texts, error.line).unwrap_or_default();
                 LoadedError::Unreadable { error, file, line }
-            })
-        };
-        Ok(Self { v4: read(IpVersion::V4)?, v6: read(IpVersion::V6)?, reasons: BTreeMap::new() })
+            })?;
+            loaded.family(version).push(saved);
+        }
+        Ok(loaded)
+    }
+
+    /// Whether there is no table at all.
+    pub fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
+    /// Adds what another backend has.
+    pub fn extend(&mut self, other: Self) {
+        self.v4.extend(other.v4);
+        self.v6.extend(other.v6);
+    }
+
+    /// Packets to and from all others pass by an interface of which no more is known than what it is not.
+    pub fn set_unnamed(&mut self, unnamed: Unnamed) {
+        self.unnamed = Some(unnamed);
+    }
+
+    fn family(&mut self, version: IpVersion) -> &mut Vec<Saved> {
+        match version {
+            IpVersion::V4 => &mut self.v4,
+            IpVersion::V6 => &mut self.v6,
+        }
     }
 
     /// Takes note of why rules are there: those that have the ids of this ruleset's.
@@ -72,23 +98,36 @@ impl Loaded {
         }
     }
 
-    /// What the host has of one family.
-    pub fn saved(&self, version: IpVersion) -> Option<&Saved> {
+    /// What the host has of one family, of each backend.
+    pub fn saved(&self, version: IpVersion) -> &[Saved] {
         match version {
-            IpVersion::V4 => self.v4.as_ref(),
-            IpVersion::V6 => self.v6.as_ref(),
+            IpVersion::V4 => &self.v4,
+            IpVersion::V6 => &self.v6,
         }
     }
 
-    /// The packet's way.
+    /// A machine for each backend of one family.
+    pub fn machines(&self, version: IpVersion) -> impl Iterator<Item = (&Program, Machine<'_>)> {
+        self.saved(version)
+            .iter()
+            .map(|saved| (&saved.program, Machine::new(&saved.program).with_unnamed(self.unnamed.clone())))
+    }
+
+    /// The packet's way through each backend.
     ///
     /// # Errors
     /// There is nothing of the family, or no answer.
-    pub fn walk(&self, packet: &Packet) -> Result<Walk, LoadedError> {
+    pub fn walks(&self, packet: &Packet) -> Result<Vec<Walk>, LoadedError> {
         let version = packet.version();
-        let saved = self.saved(version).ok_or(LoadedError::NoTables(version))?;
-        through_program(&saved.program, packet, |chain, index| self.tell(saved, chain, index))
-            .map_err(LoadedError::Refused)
+        if self.saved(version).is_empty() {
+            return Err(LoadedError::NoTables(version));
+        }
+        let each =
+            self.saved(version).iter().zip(self.machines(version)).map(|(saved, (program, machine))| {
+                through_machine(program, &machine, packet, |chain, index| self.tell(saved, chain, index))
+                    .map_err(LoadedError::Refused)
+            });
+        each.collect()
     }
 
     fn note(&mut self, chain: &str, rules: &[Rule]) {
@@ -119,11 +158,6 @@ impl Loaded {
     }
 }
 
-/// The chain has a policy's or profile's rules.
-fn is_policy_chain(name: &str) -> bool {
-    ["cali-pi-", "cali-po-", "cali-pri-", "cali-pro-"].iter().any(|prefix| name.starts_with(prefix))
-}
-
 /// The rule without its comments, which are told as its reason.
 fn without_comments(text: &str) -> String {
     const COMMENT: &str = "-m comment --comment ";
@@ -132,7 +166,7 @@ fn without_comments(text: &str) -> String {
     while let Some((before, behind)) = rest.split_once(COMMENT) {
         kept.push_str(before);
         rest = match behind.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').map_or("", |(_, behind)| behind),
+            Some(quoted) => behind_quote(quoted),
             None => behind.split_once(' ').map_or("", |(_, behind)| behind),
         }
         .trim_start();
@@ -141,32 +175,53 @@ fn without_comments(text: &str) -> String {
     kept
 }
 
+/// What stands behind the closing quote; one behind a backslash is none.
+fn behind_quote(quoted: &str) -> &str {
+    let mut escaped = false;
+    let end = quoted.char_indices().find(|(_, c)| {
+        let closes = *c == '"' && !escaped;
+        escaped = *c == '\\' && !escaped;
+        closes
+    });
+    end.and_then(|(at, _)| quoted.get(at + 1..)).unwrap_or_default()
+}
+
 /// The comment names a policy or profile.
 fn is_title(comment: &str) -> bool {
     ["GlobalNetworkPolicy ", "NetworkPolicy ", "Profile "].iter().any(|kind| comment.starts_with(kind))
 }
 
-/// What the walk comes to, and in one line why.
-pub fn conclusion(host: &str, walk: &Walk) -> (Answer, String) {
-    let verdict = walk.verdict();
-    let answer = match verdict {
-        Some("accepted") => Answer::Allowed,
-        Some(_) => Answer::Denied,
-        None => Answer::Depends,
-    };
+/// What the walks through all backends come to, and in one line why.
+pub fn conclusion(host: &str, walks: &[Walk]) -> (Answer, String) {
     let at = if host.is_empty() { String::new() } else { format!(" at {host}") };
-    let told = match (answer, walk.ways.first()) {
-        (Answer::Depends, _) => {
+    // Of equal answers, the one that a rule has given says more.
+    let by_rule = |walk: &Walk| walk.ways.iter().all(|way| way.policy_of.is_none());
+    let each = walks.iter().map(|walk| (conclusion_of(&at, walk), by_rule(walk)));
+    let decisive = each.max_by_key(|((answer, _), by_rule)| (*answer, *by_rule));
+    decisive.map_or((Answer::Depends, String::new()), |(conclusion, _)| conclusion)
+}
+
+fn conclusion_of(at: &str, walk: &Walk) -> (Answer, String) {
+    let translated = walk.ways.iter().find_map(|way| way.destination);
+    match (walk.verdict(), walk.ways.first(), translated) {
+        // By which way it goes on isn't to be seen from here.
+        (Some("accepted") | None, _, Some(address)) => (
+            Answer::Depends,
+            format!(
+                "depends{at} on where it goes on: its destination becomes {address}: ask about that address"
+            ),
+        ),
+        (Some("accepted"), Some(way), None) => (Answer::Allowed, format!("allowed{at}: {}", decisive(way))),
+        (Some(_), Some(way), _) => {
+            (Answer::Denied, format!("denied{at}: {} by {}", way.verdict, decisive(way)))
+        }
+        (None | Some(_), _, _) => {
             let unknown: BTreeSet<&str> =
                 walk.ways.iter().flat_map(|way| way.unknown.iter().map(String::as_str)).collect();
             let unknown: Vec<&str> = unknown.into_iter().collect();
-            format!("depends{at} on what is not known: {}", unknown.join("; "))
+            (Answer::Depends, format!("depends{at} on what is not known: {}", unknown.join("; ")))
         }
-        (_, None) => String::new(),
-        (Answer::Allowed, Some(way)) => format!("allowed{at}: {}", decisive(way)),
-        (Answer::Denied, Some(way)) => format!("denied{at}: {} by {}", way.verdict, decisive(way)),
-    };
-    (answer, told)
+    }
 }
 
 /// The rule or policy that decided.
@@ -175,9 +230,15 @@ fn decisive(way: &Way) -> String {
         let reason = step.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
         format!("{} {}: {}{reason}", step.table, step.chain, step.rule)
     };
-    // Where a policy has marked the packet as accepted, that says more than the rule that looks at the mark.
+    // Where a policy has marked the packet as accepted, that says more than the rule that looks at the mark: the last
+    // one each way.
+    let last = |prefixes: [&str; 2]| {
+        let of_way = |step: &&Step| prefixes.iter().any(|prefix| step.chain.starts_with(prefix));
+        let step = way.steps.iter().rev().find(of_way)?;
+        Some(step.reason.clone().map_or_else(|| told(step), |reason| format!("{} ({reason})", step.chain)))
+    };
     let accepting: Vec<String> =
-        way.steps.iter().filter(|step| is_policy_chain(&step.chain)).map(told).collect();
+        [["cali-po-", "cali-pro-"], ["cali-pi-", "cali-pri-"]].into_iter().filter_map(last).collect();
     match (&way.policy_of, way.decided_by()) {
         _ if way.verdict == "accepted" && !accepting.is_empty() => accepting.join("; "),
         (Some(chain), _) => format!("the policy of {chain}, as no rule has decided"),

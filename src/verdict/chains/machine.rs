@@ -1,6 +1,7 @@
 //! A packet through a [`Program`], as the kernel would take it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::asked::{Asked, Tested, ask_pairs, ask_ports, is_local, matches_interface};
 use super::load::{Load, Part};
@@ -8,7 +9,7 @@ use super::program::{
     Action, ChainNumber, Condition, Members, Policy, Program, Rule, States, Table, Test, of_address,
 };
 use crate::model::IpVersion;
-use crate::rules::ruleset::Side;
+use crate::rules::ruleset::{InterfaceMatch, Side};
 use crate::verdict::packet::{ConnState, Packet, Payload, SourceTranslation, Translation, Way};
 
 /// Runs packets through a program.
@@ -29,6 +30,14 @@ pub struct Machine<'p> {
     forwarded: Vec<ChainNumber>,
     to_host: Vec<ChainNumber>,
     from_host: Vec<ChainNumber>,
+    unnamed: Option<Unnamed>,
+}
+
+/// An interface of which only a stand-in for its name is known, and that its name has none of these prefixes.
+#[derive(Clone, Debug)]
+pub struct Unnamed {
+    pub name: Arc<str>,
+    pub not: Vec<String>,
 }
 
 /// One way through the program to its end.
@@ -137,7 +146,7 @@ const FROM_HOST: [(&str, &[Table]); 2] = [
 
 impl<'p> Machine<'p> {
     /// Most rules that one packet's run may meet.
-    pub const MAX_RULES: usize = 10_000_000;
+    pub const MAX_RULES: usize = 4_000_000;
 
     pub fn new(program: &'p Program) -> Self {
         let chains = |way: &[(&str, &[Table])]| -> Vec<ChainNumber> {
@@ -150,7 +159,14 @@ impl<'p> Machine<'p> {
             forwarded: chains(&FORWARDED),
             to_host: chains(&TO_HOST),
             from_host: chains(&FROM_HOST),
+            unnamed: None,
         }
+    }
+
+    /// The same, where packets come and go by an interface whose name isn't known.
+    #[must_use]
+    pub fn with_unnamed(self, unnamed: Option<Unnamed>) -> Self {
+        Self { unnamed, ..self }
     }
 
     /// All ways that the packet may take; one, where the program has nothing that isn't modelled.
@@ -179,13 +195,12 @@ impl<'p> Machine<'p> {
             Way::ToHost { .. } => &self.to_host,
             Way::FromHost { .. } => &self.from_host,
         };
-        let mut runs = Runs { open: vec![Run::new(packet, payloads)], record, budget: Self::MAX_RULES };
+        let mut runs =
+            Runs { open: vec![Run::new(packet, payloads)], record, budget: Self::MAX_RULES, ended: 0 };
         let mut passages = Vec::new();
         while let Some(run) = runs.open.pop() {
             passages.push(self.finish(run, packet, bases, &mut runs)?);
-            if passages.len() + runs.open.len() > L::MAX_WAYS {
-                return Err(Refusal::TooManyWays);
-            }
+            runs.ended = passages.len();
         }
         Ok(passages)
     }
@@ -220,6 +235,13 @@ impl<'p> Machine<'p> {
             }
             while run.hook == hook {
                 runs.budget = runs.budget.checked_sub(1).ok_or(Refusal::Endless)?;
+                // The kernel takes no chains that lead in a circle.
+                if run.stack.len() > self.program.chains.len() {
+                    return Err(Refusal::Endless);
+                }
+                if runs.ended + runs.open.len() > L::MAX_WAYS {
+                    return Err(Refusal::TooManyWays);
+                }
                 match self.step(run, packet, base, runs) {
                     Stepped::On(going_on) => run = going_on,
                     Stepped::End(ended, verdict) => return Ok(ended.end(verdict)),
@@ -362,6 +384,24 @@ impl<'p> Machine<'p> {
         holds
     }
 
+    fn test_interface(&self, wanted: &InterfaceMatch, interface: Option<&Arc<str>>) -> Tested<'static> {
+        let unnamed = self.unnamed.as_ref().filter(|unnamed| interface == Some(&unnamed.name));
+        match unnamed {
+            None => Tested::Known(matches_interface(wanted, interface)),
+            Some(Unnamed { name: _, not }) => match wanted {
+                InterfaceMatch::Prefix(all) if all.is_empty() => Tested::Known(true),
+                InterfaceMatch::Name(text) | InterfaceMatch::Prefix(text)
+                    if not.iter().any(|prefix| text.starts_with(prefix.as_str())) =>
+                {
+                    Tested::Known(false)
+                }
+                InterfaceMatch::Name(_) | InterfaceMatch::Prefix(_) => {
+                    Tested::Unknown("the name of the interface to all others (say it with --uplink)")
+                }
+            },
+        }
+    }
+
     fn test<'t, L>(&self, test: &'t Test, run: &Run<L>, packet: &Packet) -> Tested<'t>
     where
         'p: 't,
@@ -373,13 +413,16 @@ impl<'p> Machine<'p> {
         Tested::Known(match test {
             Test::Protocol(number) => return Tested::Depends(Asked::Protocol(*number)),
             Test::Address(side, net) => net.contains(&address(side)),
-            Test::InInterface(interface) => matches_interface(interface, packet.way.input()),
-            Test::OutInterface(interface) => matches_interface(interface, packet.way.output()),
+            Test::InInterface(interface) => return self.test_interface(interface, packet.way.input()),
+            Test::OutInterface(interface) => return self.test_interface(interface, packet.way.output()),
             Test::Ports(side, ranges) => return ask_ports(*side, ranges, run.translated_port()),
             Test::Icmp { icmp_type, codes } => {
                 return Tested::Depends(Asked::Icmp { icmp_type: *icmp_type, codes: *codes });
             }
-            Test::State(states) => states.has(run.state, &run.translation),
+            Test::State(states) => match states.has(run.state, &run.translation) {
+                Some(has) => has,
+                None => return Tested::Unknown("whether the connection is translated"),
+            },
             Test::Mark { value, mask } => {
                 let known = mask & !run.blurred;
                 let known_agree = run.mark & known == value & known;
@@ -401,17 +444,22 @@ impl<'p> Machine<'p> {
                 }
             }
             Test::ReversePath => packet.reverse_path,
-            Test::Local { side, limit_iface_out } => match is_local(*side, &packet.way, address(side)) {
-                Some(true) if *limit_iface_out => {
-                    return Tested::Unknown("which addresses the interface has");
+            Test::Local { side, limit_iface_out } => {
+                match is_local(*side, &packet.way, address(side), run.hook < BEFORE_ROUTING) {
+                    Some(true) if *limit_iface_out => {
+                        return Tested::Unknown("which addresses the interface has");
+                    }
+                    Some(local) => local,
+                    None => return Tested::Unknown("which addresses the host has"),
                 }
-                Some(local) => local,
-                None => return Tested::Unknown("which addresses the host has"),
-            },
+            }
             Test::Unknown(what) => return Tested::Unknown(what),
         })
     }
 }
+
+/// How many of the chains of a packet that comes in are before it is routed.
+const BEFORE_ROUTING: usize = 3;
 
 /// How one rule left a run.
 enum Stepped<L> {
@@ -451,6 +499,8 @@ struct Runs<L> {
     record: Record,
     /// How many more rules may be met.
     budget: usize,
+    /// How many runs have come to their end.
+    ended: usize,
 }
 
 /// A packet on its way: what changes as it goes.
@@ -516,7 +566,8 @@ impl<L> Run<L> {
 }
 
 impl States {
-    fn has(self, state: ConnState, translation: &Translation) -> bool {
+    /// None where it depends on how the connection was translated when it was opened.
+    fn has(self, state: ConnState, translation: &Translation) -> Option<bool> {
         let tracked = match state {
             ConnState::New => self.new,
             ConnState::Established => self.established,
@@ -524,8 +575,16 @@ impl States {
             ConnState::Invalid => self.invalid,
             ConnState::Untracked => self.untracked,
         };
-        tracked
-            || (self.dnat && translation.destination.is_some())
-            || (self.snat && translation.source.is_some())
+        let translated =
+            (self.dnat && translation.destination.is_some()) || (self.snat && translation.source.is_some());
+        let asks = self.dnat || self.snat;
+        match state {
+            ConnState::Established | ConnState::Related if asks && !tracked => None,
+            ConnState::Established
+            | ConnState::Related
+            | ConnState::New
+            | ConnState::Invalid
+            | ConnState::Untracked => Some(tracked || translated),
+        }
     }
 }

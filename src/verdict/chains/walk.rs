@@ -1,5 +1,6 @@
 //! The way of a packet through chains, rule by rule, told for people.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -33,6 +34,9 @@ pub struct Way {
     decisive: Option<usize>,
     /// The chain whose policy decided in the end, where no rule did.
     pub policy_of: Option<String>,
+    /// Where the packet's destination is translated to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<IpAddr>,
 }
 
 /// A rule that held.
@@ -63,7 +67,7 @@ pub struct Told {
 /// See [`Refusal`].
 pub fn through_ruleset(ruleset: &Ruleset, packet: &Packet) -> Result<Walk, Refusal> {
     let program = Program::compiled(ruleset, Policy::Accept);
-    through_program(&program, packet, |chain, index| {
+    through_machine(&program, &Machine::new(&program), packet, |chain, index| {
         rule_at(ruleset, chain.table, &chain.name, index).map_or_else(Told::default, |rule| Told {
             rule: rule_text(&Rule { comments: Vec::new(), ..rule.clone() }),
             reason: Some(reason(&rule.provenance)),
@@ -72,16 +76,17 @@ pub fn through_ruleset(ruleset: &Ruleset, packet: &Packet) -> Result<Walk, Refus
     })
 }
 
-/// The packet's way through any program; `tell` knows the rules of its chains.
+/// The packet's way through any program, by a machine for it; `tell` knows the rules of its chains.
 ///
 /// # Errors
 /// See [`Refusal`].
-pub fn through_program(
+pub fn through_machine(
     program: &Program,
+    machine: &Machine<'_>,
     packet: &Packet,
     tell: impl Fn(&Chain, usize) -> Told,
 ) -> Result<Walk, Refusal> {
-    let passages = Machine::new(program).run(packet, Record::Steps)?;
+    let passages = machine.run(packet, Record::Steps)?;
     let ways = passages.iter().map(|passage| way(program, passage, &tell)).collect();
     Ok(Walk { ways })
 }
@@ -95,7 +100,7 @@ impl Walk {
 }
 
 fn way(program: &Program, passage: &Passage, tell: &impl Fn(&Chain, usize) -> Told) -> Way {
-    let Passage { payloads: _, verdict, decided_at, left_filter_at, translation: _, assumptions, steps } =
+    let Passage { payloads: _, verdict, decided_at, left_filter_at, translation, assumptions, steps } =
         passage;
     let told = |at: &Position| {
         let chain = program.chain(at.chain)?;
@@ -124,6 +129,7 @@ fn way(program: &Program, passage: &Passage, tell: &impl Fn(&Chain, usize) -> To
         unknown: assumptions.iter().map(|assumption| unknown(program, assumption)).collect(),
         steps: steps.collect(),
         decisive,
+        destination: translation.destination.map(|(address, _)| address),
         policy_of: by_policy.map(|chain| format!("{} {}", chain.table.name(), chain.name)),
     }
 }

@@ -141,6 +141,11 @@ impl Assertion {
         let to = self.to.ends(cluster, flows)?;
         let mut outcome = Outcome { pairs: 0, witness: None };
         for sender in &from {
+            // `icmp` is of IPv4, `icmpv6` of IPv6.
+            if self.protocol.is_some_and(|protocol| family(protocol).is_some_and(|of| of != sender.version()))
+            {
+                continue;
+            }
             for receiver in to.iter().filter(|receiver| is_flow(sender, receiver)) {
                 outcome.pairs += 1;
                 let allowed = flows.allowed(sender, receiver);
@@ -172,7 +177,6 @@ impl Assertion {
             return judge.map_or(opening.clone(), |judge| opening.minus(judge.never_sent(version)));
         };
         if [1, 58].contains(&protocol) {
-            // `icmp` means the family's own.
             return match self.icmp {
                 Some((icmp_type, code)) => Services::icmp(version, icmp_type, code),
                 None => opening.and(&Services::protocol(version, Payload::icmp_of(version))),
@@ -252,6 +256,11 @@ impl Side {
         }
         Ok(ends)
     }
+}
+
+/// The family that an ICMP belongs to.
+fn family(protocol: u8) -> Option<IpVersion> {
+    [IpVersion::V4, IpVersion::V6].into_iter().find(|version| Payload::icmp_of(*version) == protocol)
 }
 
 fn scalar(node: &Node) -> Option<&str> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{End, Flows, Piece, ends_of, is_flow, outside};
-use crate::model::{IpVersion, TierDefault, WorkloadId};
+use crate::model::{IpVersion, TierDefault};
 use crate::policy::{ActiveRule, Direction, EndpointTier, IpSet, LocalEndpoint, SetId};
 use crate::verdict::explain::cluster::Host;
 use crate::verdict::packet::Payload;
@@ -19,6 +19,8 @@ pub struct Comparison {
     pub regions: Vec<Region>,
     /// Pairs for which the policies of one end differ.
     pub pairs: usize,
+    /// Of these, those for which some of it depends on what isn't modelled.
+    pub unclear: usize,
     /// All pieces of addresses that no endpoint has, to tell all of them from some.
     pub outside: Vec<Piece>,
 }
@@ -60,7 +62,8 @@ pub fn compare(old: &Flows<'_>, new: &Flows<'_>) -> Comparison {
         .flat_map(|version| outside(&[old.enforcement(), new.enforcement()], version, None))
         .collect();
     let floating = [old, new].into_iter().flat_map(Flows::floating_ends);
-    let endpoints: BTreeSet<End> = old.ends().chain(new.ends()).chain(floating).collect();
+    let endpoints: BTreeSet<End> =
+        old.ends().map(|end| new.resolve(&end)).chain(new.ends()).chain(floating).collect();
     let ends: Vec<End> = endpoints.into_iter().chain(pieces.iter().cloned().map(End::Outside)).collect();
     let pairs = pairs(old, new, &ends, &changed_sets);
     let mut differing = BTreeMap::<(Change, Services), BTreeMap<usize, BTreeSet<usize>>>::new();
@@ -90,7 +93,7 @@ pub fn compare(old: &Flows<'_>, new: &Flows<'_>) -> Comparison {
             Some(Region { change, services: services.clone(), from, to, witness })
         })
     });
-    Comparison { regions: regions.collect(), pairs: pairs.len(), outside: pieces }
+    Comparison { regions: regions.collect(), pairs: pairs.len(), unclear: 0, outside: pieces }
 }
 
 impl Region {
@@ -112,9 +115,11 @@ fn pairs(
 ) -> BTreeSet<(usize, usize)> {
     let mut pairs = BTreeSet::new();
     for (number, end) in ends.iter().enumerate() {
-        let Some(id) = end.id() else { continue };
+        if end.id().is_none() {
+            continue;
+        }
         for direction in [Direction::Ingress, Direction::Egress] {
-            let difference = difference(old, new, id, end, direction, changed_sets);
+            let difference = difference(old, new, end, direction, changed_sets);
             if difference.is_none() {
                 continue;
             }
@@ -185,23 +190,28 @@ impl RuleList<'_> {
 fn difference<'o, 'n>(
     old: &'o Flows<'o>,
     new: &'n Flows<'n>,
-    id: &WorkloadId,
     end: &End,
     direction: Direction,
     changed_sets: &BTreeSet<SetId>,
 ) -> Difference<'o, 'n> {
-    let (before, after) = match (old.endpoint(id), new.endpoint(id)) {
+    // By whatever name each side knows it.
+    let ends = (old.resolve(end), new.resolve(end));
+    let (Some(old_id), Some(new_id)) = (ends.0.id(), ends.1.id()) else { return Difference::Everything };
+    let (before, after) = match (old.endpoint(old_id), new.endpoint(new_id)) {
         (Some(before), Some(after)) => (before, after),
         (None, None) => return Difference::None,
         (Some(_), None) | (None, Some(_)) => return Difference::Everything,
     };
-    let hosts = (old.enforcement().hosts.get(&id.node), new.enforcement().hosts.get(&id.node));
+    let hosts = (old.enforcement().hosts.get(&old_id.node), new.enforcement().hosts.get(&new_id.node));
     let same_host = matches!(hosts, (Some(old), Some(new)) if treats_alike(old, new));
-    let (Some(old), Some(new)) = (old.judge(id), new.judge(id)) else { return Difference::Everything };
+    let (Some(old), Some(new)) = (old.judge(old_id), new.judge(new_id)) else {
+        return Difference::Everything;
+    };
     let has = |local: &LocalEndpoint| ends_of(local).any(|other| other.address() == end.address());
     let (one, other) = (&before.endpoint, &after.endpoint);
     if !same_host
         || has(before) != has(after)
+        || old_id.node != new_id.node
         || (one.active, &one.interface, &one.nats) != (other.active, &other.interface, &other.nats)
     {
         return Difference::Everything;

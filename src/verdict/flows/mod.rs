@@ -25,6 +25,8 @@ use crate::verdict::services::Services;
 pub struct Flows<'e> {
     enforcement: &'e Enforcement,
     judges: BTreeMap<&'e str, Judge<'e>>,
+    /// Endpoints by address; None where several have it.
+    by_address: BTreeMap<IpAddr, Option<&'e WorkloadId>>,
 }
 
 /// One end of flows. Everything that is the same to all policies is one end.
@@ -60,14 +62,63 @@ pub struct Piece {
 impl<'e> Flows<'e> {
     pub fn new(enforcement: &'e Enforcement) -> Self {
         let hosts = enforcement.hosts.values();
-        let judges = hosts.map(|host| (&*host.name, Judge::new(&host.policy, &host.config))).collect();
-        Self { enforcement, judges }
+        let judges =
+            hosts.clone().map(|host| (&*host.name, Judge::new(&host.policy, &host.config))).collect();
+        let mut by_address = BTreeMap::new();
+        let locals = hosts.flat_map(|host| host.policy.endpoints.values());
+        for local in locals.filter(|local| local.shadowed_by.is_none()) {
+            for net in &local.endpoint.networks {
+                let owner = by_address.entry(net.addr()).or_insert(Some(&local.endpoint.id));
+                *owner = owner.filter(|id| **id == local.endpoint.id);
+            }
+        }
+        Self { enforcement, judges, by_address }
+    }
+
+    /// The same end as it is called here: an endpoint that isn't there may be there by another name, or on another host,
+    /// with the same address.
+    pub fn resolve(&self, end: &End) -> End {
+        match end {
+            End::Endpoint { id, address } if self.endpoint(id).is_none() => {
+                match self.by_address.get(address).copied().flatten() {
+                    Some(id) => End::Endpoint { id: id.clone(), address: *address },
+                    None => end.clone(),
+                }
+            }
+            End::Endpoint { .. } | End::Floating { .. } | End::Host { .. } | End::Outside(_) => end.clone(),
+        }
+    }
+
+    /// Whether there is such an end here.
+    fn has(&self, end: &End) -> bool {
+        let has_address = |id, address: &IpAddr| {
+            let local: Option<&LocalEndpoint> = self.endpoint(id);
+            local.is_some_and(|local| local.endpoint.networks.iter().any(|net| net.contains(address)))
+        };
+        match end {
+            End::Endpoint { id, address } => has_address(id, address),
+            End::Floating { id, external, internal } => {
+                let judge = self.judge(id);
+                has_address(id, internal)
+                    && judge.and_then(|judge| judge.behind(*external)) == Some(*internal)
+            }
+            End::Host { name, address } => {
+                self.enforcement.hosts.get(name).is_some_and(|host| host.addresses.contains(address))
+            }
+            End::Outside(_) => true,
+        }
     }
 
     /// The services by which a connection can be opened from one end to the other, as far as policy has a say: out of the
     /// sender's endpoint, and into the receiver's. What policy leaves to a host's other rules is let through.
+    ///
+    /// What isn't there neither sends nor receives.
     pub fn allowed(&self, from: &End, to: &End) -> Services {
         let version = from.version();
+        let (from, to) = (&self.resolve(from), &self.resolve(to));
+        if !self.has(from) || !self.has(to) {
+            return Services::none(version);
+        }
         let (source, destination) = self.seen(from, to, Direction::Egress);
         let out = match from {
             End::Endpoint { .. } => self.at(from, Direction::Egress, source, destination),
@@ -77,7 +128,7 @@ impl<'e> Flows<'e> {
             // Not out, but in: the host's own services don't ask policy.
             End::Host { name, .. } => match (from, self.judges.get(&**name)) {
                 (End::Endpoint { id, .. }, Some(judge)) if id.node == *name && self.is_policed(id) => {
-                    judge.to_host(version, &out)
+                    judge.to_host(from.address(), to.address(), &out)
                 }
                 _ => out,
             },
@@ -99,6 +150,7 @@ impl<'e> Flows<'e> {
     /// The addresses that the sender's egress, or the receiver's ingress, sees: between two hosts the sender's may
     /// translate the source; the receiver's translates a floating IP.
     pub fn seen(&self, from: &End, to: &End, direction: Direction) -> (IpAddr, IpAddr) {
+        let (from, to) = (&self.resolve(from), &self.resolve(to));
         let (source, destination) = (from.address(), to.address());
         let same_host = self.share_host(from, to);
         match (direction, to) {

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::config::{AllowAction, Config, EndpointToHostAction, NatOutgoingExclusions};
+use crate::config::{AllowAction, Config, EndpointToHostAction};
 use crate::model::{Action, IpVersion, PolicyId, PortRange, Stage, TierDefault};
 use crate::policy::{
     ActivePolicy, ActiveProfile, ActiveRule, Direction, EndpointTier, HostPolicy, LocalEndpoint,
 };
 
 use super::rule_match::{Sets, first_mismatch};
-use crate::verdict::packet::{ConnState, Packet, Payload, SourceTranslation, Translation, Way};
+use super::translation::floating_ips;
+use crate::verdict::packet::{ConnState, Packet, Payload, Translation, Way};
 use crate::verdict::services::Services;
 
 /// Says what one host's policy does with a packet. This is the specification that the chains are held against.
@@ -46,11 +47,11 @@ use crate::verdict::services::Services;
 ///
 /// A rule holds where every field that it has holds; see [`first_mismatch`].
 pub struct Judge<'p> {
-    policy: &'p HostPolicy,
-    config: &'p Config,
+    pub(super) policy: &'p HostPolicy,
+    pub(super) config: &'p Config,
     sets: Sets<'p>,
     by_interface: FxHashMap<&'p str, &'p LocalEndpoint>,
-    floating: BTreeMap<IpAddr, IpAddr>,
+    pub(super) floating: BTreeMap<IpAddr, IpAddr>,
     /// Whether hosts tunnel IPv4 to each other by IP in IP.
     ipip: bool,
     never_sent_v4: Services,
@@ -198,17 +199,31 @@ impl<'p> Judge<'p> {
         }
     }
 
-    /// What workloads may send to their host whatever their policies, and what their policies let out to it.
-    pub fn to_host(&self, version: IpVersion, let_out: &Services) -> Services {
-        let services = self.host_services(version).minus(self.invalid(version));
-        match self.config.default_endpoint_to_host_action {
+    /// What workloads may send to this address of their host whatever their policies, and what their policies let out to it.
+    pub fn to_host(&self, source: IpAddr, destination: IpAddr, let_out: &Services) -> Services {
+        let version = IpVersion::of(destination);
+        let services = self.host_services(destination).minus(self.invalid(version));
+        let services = match self.config.default_endpoint_to_host_action {
             EndpointToHostAction::Drop => services,
             EndpointToHostAction::Return | EndpointToHostAction::Accept => services.or(let_out),
+        };
+        if !self.ipip || version == IpVersion::V6 {
+            return services;
         }
+        // Whoever it comes from, the address decides.
+        let ipip = Services::protocol(version, IPIP);
+        if self.is_cluster_host(source) { services.or(&ipip) } else { services.minus(&ipip) }
     }
 
-    /// All that [`Self::host_service`] lets through, but for what is translated to the host's own metadata service.
-    fn host_services(&self, version: IpVersion) -> Services {
+    /// A host of the cluster, or one outside that is named as if it were.
+    pub(super) fn is_cluster_host(&self, address: IpAddr) -> bool {
+        self.policy.host_addresses.contains(&address)
+            || self.config.external_nodes.iter().any(|net| net.contains(&address))
+    }
+
+    /// All that [`Self::host_service`] lets through to this address.
+    fn host_services(&self, destination: IpAddr) -> Services {
+        let version = IpVersion::of(destination);
         let link = LINK_ICMP.iter().filter(|_| version == IpVersion::V6);
         let link = link.map(|icmp_type| Services::icmp(version, *icmp_type, None));
         let (client, server) = dhcp_ports(version);
@@ -216,23 +231,11 @@ impl<'p> Judge<'p> {
             let dhcp = Services::rectangle(version, UDP, (client, client), (server, server));
             dhcp.or(&Services::to_ports(version, UDP, PortRange { first: DNS, last: DNS }))
         });
-        link.chain(openstack).fold(Services::none(version), |all, one| all.or(&one))
-    }
-
-    /// The internal address behind a floating IP.
-    pub fn behind(&self, external: IpAddr) -> Option<IpAddr> {
-        self.floating.get(&external).copied()
-    }
-
-    /// All floating IPs, each with the address behind it.
-    pub fn floating(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
-        self.floating.iter().map(|(external, internal)| (*external, *internal))
-    }
-
-    /// Whether the first packet of a connection to the address goes elsewhere.
-    pub fn translates(&self, address: IpAddr) -> bool {
-        let to_metadata = address == IpAddr::V4(METADATA) && self.config.openstack.is_some();
-        to_metadata || self.floating.contains_key(&address)
+        let metadata = self.config.openstack.and_then(|openstack| openstack.metadata);
+        let metadata = metadata
+            .filter(|(address, _)| destination == IpAddr::V4(*address))
+            .map(|(_, port)| Services::to_ports(version, TCP, PortRange { first: port, last: port }));
+        link.chain(openstack).chain(metadata).fold(Services::none(version), |all, one| all.or(&one))
     }
 
     pub fn is_workload_interface(&self, interface: &str) -> bool {
@@ -424,17 +427,15 @@ impl<'p> Judge<'p> {
         if !self.ipip || packet.version() != IpVersion::V4 || packet.protocol() != IPIP {
             return None;
         }
-        let is_host = |address: IpAddr| {
-            self.policy.host_addresses.contains(&address)
-                || self.config.external_nodes.iter().any(|net| net.contains(&address))
-        };
         match &packet.way {
-            Way::ToHost { input: _ } if is_host(packet.source) && is_unicast(packet.destination) => {
+            Way::ToHost { input: _ }
+                if self.is_cluster_host(packet.source) && is_unicast(packet.destination) =>
+            {
                 Some((self.ruling(true), HostReason::IpipFromCluster))
             }
             Way::ToHost { input: _ } => Some((Ruling::Deny, HostReason::IpipFromElsewhere)),
             Way::FromHost { output }
-                if is_host(packet.destination) && !self.is_workload_interface(output) =>
+                if self.is_cluster_host(packet.destination) && !self.is_workload_interface(output) =>
             {
                 Some((self.ruling(true), HostReason::IpipToCluster))
             }
@@ -474,82 +475,12 @@ impl<'p> Judge<'p> {
             && packet.payload == Payload::Ports { protocol: UDP, source: 68, destination: 67 };
         !packet.reverse_path && !allowed && !asks_for_address
     }
-
-    fn translate_destination(&self, packet: &Packet, translation: &mut Translation) -> Packet {
-        let mut packet = packet.clone();
-        if packet.state != ConnState::New {
-            return packet;
-        }
-        if let Some(&internal) = self.floating.get(&packet.destination) {
-            translation.destination = Some((internal, None));
-            packet.destination = internal;
-        } else if let (Some((address, port)), Payload::Ports { protocol: TCP, source: _, destination }) =
-            (self.metadata_of(&packet), &mut packet.payload)
-        {
-            *destination = port;
-            translation.destination = Some((address, Some(port)));
-            packet.destination = address;
-        }
-        packet
-    }
-
-    /// Where a packet to OpenStack's metadata address goes.
-    fn metadata_of(&self, packet: &Packet) -> Option<(IpAddr, u16)> {
-        let arrives = packet.way.input().is_some();
-        let (address, port) = self.config.openstack.filter(|_| arrives)?.metadata?;
-        let to_metadata = packet.destination == IpAddr::V4(METADATA);
-        let is_http = packet.payload.ports().is_some_and(|(_, destination)| destination == HTTP);
-        (to_metadata && is_http).then_some((address.into(), port))
-    }
-
-    /// The source under which the first packet of a connection leaves the host.
-    pub fn translated_source(
-        &self,
-        source: IpAddr,
-        destination: IpAddr,
-        output: &str,
-    ) -> Option<SourceTranslation> {
-        if source == destination
-            && let Some(external) = self.floating_of(source)
-        {
-            return Some(SourceTranslation::To(external));
-        }
-        let pools = || self.policy.pools.values();
-        let is_host = |address: &IpAddr| {
-            self.policy.host_addresses.contains(address)
-                || self.config.external_nodes.iter().any(|net| net.contains(address))
-        };
-        let leaves_pools = pools().any(|pool| pool.nat_outgoing && pool.cidr.contains(&source))
-            && !pools().any(|pool| !pool.load_balancer_only && pool.cidr.contains(&destination));
-        let is_excluded = match self.config.nat_outgoing_exclusions {
-            NatOutgoingExclusions::IpPoolsOnly => false,
-            NatOutgoingExclusions::IpPoolsAndHostIps => is_host(&destination),
-        };
-        let by_interface = self.config.nat_outgoing_interface_filter.as_deref().is_none_or(|filter| {
-            filter.strip_suffix('+').map_or(output == filter, |prefix| output.starts_with(prefix))
-        });
-        (leaves_pools && !is_excluded && by_interface).then(|| {
-            match (IpVersion::of(source), self.config.nat_outgoing_address) {
-                (IpVersion::V4, Some(address)) => SourceTranslation::To(address.into()),
-                (IpVersion::V4, None) | (IpVersion::V6, _) => SourceTranslation::Masquerade,
-            }
-        })
-    }
-
-    /// The external address of an internal one; of several the first in the order of their texts.
-    fn floating_of(&self, internal: IpAddr) -> Option<IpAddr> {
-        let externals =
-            self.floating.iter().filter(|(_, to)| **to == internal).map(|(external, _)| *external);
-        externals.min_by_key(ToString::to_string)
-    }
 }
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const IPIP: u8 = 4;
-const HTTP: u16 = 80;
 const DNS: u16 = 53;
-const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// Multicast listeners, routers and neighbours (RFC 4861, RFC 2710).
 const LINK_ICMP: [u8; 6] = [130, 131, 132, 133, 135, 136];
 
@@ -587,25 +518,6 @@ fn never_sent(config: &Config, version: IpVersion) -> Services {
     let vxlan = (!config.allow_vxlan_packets_from_workloads).then(|| Services::to_ports(version, UDP, port));
     let ipip = (!config.allow_ipip_packets_from_workloads).then(|| Services::protocol(version, IPIP));
     vxlan.into_iter().chain(ipip).fold(Services::none(version), |all, one| all.or(&one))
-}
-
-/// The internal address of each floating IP; of two claims to one, the first in the order of their texts has it.
-fn floating_ips<'p>(
-    owners: impl Iterator<Item = &'p LocalEndpoint>,
-    config: &Config,
-) -> BTreeMap<IpAddr, IpAddr> {
-    let mut floating = BTreeMap::<IpAddr, IpAddr>::new();
-    let enabled = owners.filter(|local| config.floats(&local.endpoint.id.orchestrator));
-    for nat in enabled.flat_map(|local| &local.endpoint.nats) {
-        if IpVersion::of(nat.internal) != IpVersion::of(nat.external) {
-            continue;
-        }
-        let internal = floating.entry(nat.external).or_insert(nat.internal);
-        if nat.internal.to_string() < internal.to_string() {
-            *internal = nat.internal;
-        }
-    }
-    floating
 }
 
 fn is_unicast(address: IpAddr) -> bool {

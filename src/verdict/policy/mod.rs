@@ -3,3 +3,4 @@
 pub mod allowed;
 pub mod judge;
 pub mod rule_match;
+mod translation;

@@ -131,7 +131,8 @@ impl Arguments {
         let new = new?;
         let (old_flows, new_flows) = (Flows::new(&old.enforcement), Flows::new(&new.enforcement));
         let comparison = compare(&old_flows, &new_flows);
-        let says = |witness: &Witness| (old.says(witness, &new), new.says(witness, &old));
+        let says =
+            |witness: &Witness| (old.says(&old_flows, witness, &new), new.says(&new_flows, witness, &old));
         let records = comparison.regions.iter().map(|region| record(region, &comparison, &old, &new, says));
         Ok(Compared { records: records.collect(), pairs: comparison.pairs, unclear: 0 })
     }
@@ -202,9 +203,11 @@ impl Side {
     }
 
     /// What the policies say of the witness, in a line.
-    fn says(&self, Witness { from, to, payload }: &Witness, other: &Self) -> String {
+    fn says(&self, flows: &Flows<'_>, witness: &Witness, other: &Self) -> String {
+        let Witness { from, to, payload } = witness;
+        let (here, there) = (flows.resolve(from), flows.resolve(to));
         let told =
-            flow(&self.cluster, from, to, *payload).or_else(|| flow(&other.cluster, from, to, *payload));
+            flow(&self.cluster, &here, &there, *payload).or_else(|| flow(&other.cluster, from, to, *payload));
         told.map_or_else(String::new, |flow| {
             explain(&hops(&flow, &self.enforcement), &self.enforcement).summary
         })
@@ -226,7 +229,7 @@ fn record(
             Change::Gained => "allowed now",
             Change::Lost => "denied now",
         },
-        services: services.to_string(),
+        services: services.told(),
         from: ends(from),
         to: ends(to),
         witness: witness_text(witness, old, new),

@@ -84,6 +84,11 @@ impl Services {
         invalid.fold(Self::none(version), |all, (_, one)| all.or(&one))
     }
 
+    /// In words, for a set of connections' first packets: what can't be one is left out of sight where nearly all is in.
+    pub fn told(&self) -> String {
+        if self.others { self.or(&Self::never_first(self.version)).to_string() } else { self.to_string() }
+    }
+
     /// The family that the payloads are of.
     pub fn version(&self) -> IpVersion {
         self.version

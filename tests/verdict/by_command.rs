@@ -61,8 +61,7 @@ ask differs $policy
     let said = netns::run(&script)?;
     let expected = [
         "empty 0 allowed: the policy of filter FORWARD, as no rule has decided",
-        "empty-differs 1 allowed now: icmp type 8; icmp type 13; icmp type 15; icmp type 17; all other \
-         protocols but icmpv6",
+        "empty-differs 1 allowed now: all protocols",
         "loaded 0 allowed: cali-pi-gnp/net1 (GlobalNetworkPolicy net1 ingress)",
         "unknown-interface 1 denied: dropped by filter cali-to-wl-dispatch: -j DROP (Unknown interface)",
         "named 0 allowed at calico-01: cali-pi-gnp/net1 (ingress rule 1 of GlobalNetworkPolicy net1 \

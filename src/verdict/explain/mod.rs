@@ -121,7 +121,9 @@ pub fn explain(hops: &[Hop], enforcement: &Enforcement) -> Explanation {
 fn summary(answer: Answer, hops: &[HopExplanation]) -> String {
     let stages = hops.iter().flat_map(|hop| hop.stages.iter().map(move |stage| (hop, stage)));
     let told: Vec<String> = stages
-        .filter(|(_, stage)| stage.answer == answer)
+        .filter(|(_, stage)| {
+            stage.answer == answer || (answer == Answer::Depends && stage.answer == Answer::Allowed)
+        })
         .map(|(hop, stage)| format!("at {}, {}: {}", hop.host, stage.what, stage.because))
         .collect();
     match answer {

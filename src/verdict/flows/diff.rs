@@ -350,13 +350,33 @@ pub type Product = (BTreeSet<usize>, BTreeSet<usize>);
 
 /// Flows as few products of senders and receivers. An endpoint's flows to itself, which are none, don't stand in the way.
 pub fn grouped(flows: BTreeMap<usize, BTreeSet<usize>>, ends: &[End]) -> Vec<Product> {
-    let receivers: BTreeSet<usize> = flows.values().flatten().copied().collect();
-    let mut by_receivers = BTreeMap::<BTreeSet<usize>, BTreeSet<usize>>::new();
-    for (from, mut to) in flows {
-        let id = ends.get(from).and_then(End::id);
-        let own = receivers.iter().filter(|end| id.is_some() && ends.get(**end).and_then(End::id) == id);
-        to.extend(own.copied().collect::<Vec<_>>());
-        by_receivers.entry(to).or_default().insert(from);
+    let mut reverse = BTreeMap::<usize, BTreeSet<usize>>::new();
+    for (from, to) in &flows {
+        for to in to {
+            reverse.entry(*to).or_default().insert(*from);
+        }
     }
-    by_receivers.into_iter().map(|(to, from)| (from, to)).collect()
+    let by_receivers = by_partners(flows, ends);
+    let by_senders = by_partners(reverse, ends);
+    if by_senders.len() < by_receivers.len() {
+        by_senders.into_iter().collect()
+    } else {
+        by_receivers.into_iter().map(|(to, from)| (from, to)).collect()
+    }
+}
+
+/// Those together that have the same partners; the partners first.
+fn by_partners(
+    flows: BTreeMap<usize, BTreeSet<usize>>,
+    ends: &[End],
+) -> BTreeMap<BTreeSet<usize>, BTreeSet<usize>> {
+    let all: BTreeSet<usize> = flows.values().flatten().copied().collect();
+    let mut by_partners = BTreeMap::<BTreeSet<usize>, BTreeSet<usize>>::new();
+    for (end, mut partners) in flows {
+        let id = ends.get(end).and_then(End::id);
+        let own = all.iter().filter(|other| id.is_some() && ends.get(**other).and_then(End::id) == id);
+        partners.extend(own.copied().collect::<Vec<_>>());
+        by_partners.entry(partners).or_default().insert(end);
+    }
+    by_partners
 }

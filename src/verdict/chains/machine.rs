@@ -588,3 +588,6 @@ impl States {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

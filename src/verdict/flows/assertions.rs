@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{End, Flows, ends_of, flow, is_flow, outside};
 use crate::datastore::{Node, Span, Value};
-use crate::labels::Selector;
+use crate::labels::{Selector, SelectorError};
 use crate::model::{IpVersion, PortRange};
 use crate::verdict::explain::Flow;
 use crate::verdict::explain::cluster::{Cluster, LocateError, Party};
@@ -76,6 +76,11 @@ pub enum Problem {
     PortWithoutProtocol,
     Icmp(String),
     IcmpWithoutProtocol,
+    Selector {
+        text: String,
+        error: SelectorError,
+    },
+    Network(String),
     /// Neither a name nor a network nor a selector.
     Side {
         text: String,
@@ -115,7 +120,8 @@ impl Assertion {
         let side = |name: &'static str| {
             let node = body.child(name).ok_or_else(|| fault(body.span, Problem::Missing(name)))?;
             let text = scalar(node).ok_or_else(|| fault(node.span, Problem::NotAText(name)))?;
-            Ok(Side { meaning: Meaning::of(text), text: text.to_owned(), span: node.span })
+            let meaning = Meaning::of(text).map_err(|problem| fault(node.span, problem))?;
+            Ok(Side { meaning, text: text.to_owned(), span: node.span })
         };
         let (from, to) = (side("from")?, side("to")?);
         let protocol = body.child("proto").map(protocol).transpose()?;
@@ -193,15 +199,28 @@ impl Assertion {
 const FIELDS: [&str; 5] = ["from", "to", "proto", "port", "icmp"];
 
 impl Meaning {
-    fn of(text: &str) -> Self {
+    /// What can only be a selector or a network, and is none, isn't taken for a name.
+    fn of(text: &str) -> Result<Self, Problem> {
         let net = text.parse::<IpAddr>().map(IpNet::from).or_else(|_| text.parse::<IpNet>());
         match (net, Selector::parse(text)) {
-            (Ok(net), _) => Self::Net(net.trunc()),
-            (Err(_), _) if text == "anyone" => Self::Anyone,
-            (Err(_), Ok(selector)) => Self::Selector(selector),
-            (Err(_), Err(_)) => Self::Name,
+            (Ok(net), _) => Ok(Self::Net(net.trunc())),
+            (Err(_), _) if text == "anyone" => Ok(Self::Anyone),
+            (Err(_), Ok(selector)) => Ok(Self::Selector(selector)),
+            (Err(_), Err(error)) if text.contains(['=', '!', '(', '{', '&', '|', '"', '\'']) => {
+                Err(Problem::Selector { text: text.to_owned(), error })
+            }
+            (Err(_), Err(_)) if is_like_a_network(text) => Err(Problem::Network(text.to_owned())),
+            (Err(_), Err(_)) => Ok(Self::Name),
         }
     }
+}
+
+/// Digits, dots and a length, or colons: no name of anybody.
+fn is_like_a_network(text: &str) -> bool {
+    let all = |allowed: fn(char) -> bool| text.chars().all(allowed);
+    let v4 = text.contains('.') && all(|c| c.is_ascii_digit() || c == '.' || c == '/');
+    let v6 = text.matches(':').count() > 1 && all(|c| c.is_ascii_hexdigit() || c == ':' || c == '/');
+    v4 || v6
 }
 
 impl Side {
@@ -351,6 +370,8 @@ impl fmt::Display for Problem {
             Self::PortWithoutProtocol => f.write_str("a port needs a protocol that has ports"),
             Self::Icmp(text) => write!(f, "`{text}` is no ICMP type, or type and code"),
             Self::IcmpWithoutProtocol => f.write_str("`icmp` needs `proto: icmp`"),
+            Self::Selector { text, error } => write!(f, "`{text}` is not a selector: {error}"),
+            Self::Network(text) => write!(f, "`{text}` is no address or network"),
             Self::Side { text, locate: LocateError::Unknown { .. } } => {
                 write!(f, "`{text}` is nobody's name, no network and no selector")
             }
@@ -377,6 +398,8 @@ impl Problem {
             Self::PortWithoutProtocol => Some("say `proto: tcp`, udp or sctp".to_owned()),
             Self::Icmp(_) => Some("as in 8, or `3/1`".to_owned()),
             Self::IcmpWithoutProtocol => None,
+            Self::Selector { text: _, error } => error.help.clone(),
+            Self::Network(_) => Some("as in 10.0.0.1, 10.0.0.0/8 or fd00::/64".to_owned()),
             Self::Side { text: _, locate: LocateError::Unknown { text: _, similar } } => {
                 Some(similar.as_ref().map_or_else(
                     || "give an endpoint's name, a CIDR, a selector, or `anyone`".to_owned(),

@@ -34,7 +34,7 @@ load() {{
     ip6tables-{backend}-restore --noflush < {CASE}/expect/$table.v6
   done
 }}
-ask() {{ name=$1; shift; code=0; out=$(env -u FELIX_RS_HOST_NETNS '{program}' "$@" 2>&1) || code=$?; printf '%s %s %s\n' "$name" "$code" "$(echo "$out" | head -n 1)"; }}
+ask() {{ name=$1; shift; code=0; out=$(env -i PATH="$PATH" '{program}' "$@" 2>&1) || code=$?; printf '%s %s %s\n' "$name" "$code" "$(echo "$out" | head -n 1)"; }}
 ask empty explain --kernel {FROM}
 policy="diff {CASE}/datastore --kernel --host calico-01"
 ask empty-differs diff golden/render/002-seed-net1-no-policy/datastore --kernel --host calico-01

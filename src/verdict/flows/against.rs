@@ -79,8 +79,9 @@ fn compare_family(
     };
     let mut differing = BTreeMap::<(Change, Services), Vec<(usize, usize)>>::new();
     let locals = side.host.policy.endpoints.values().filter(|local| local.shadowed_by.is_none());
-    let own = locals.flat_map(|local| ends_of(local).map(move |end| (local, end)));
-    for (_, end) in own.filter(|(_, end)| end.version() == version) {
+    let judge = Judge::new(&side.host.policy, &side.host.config);
+    let own = locals.flat_map(|local| ends_of(local));
+    for end in own.filter(|end| end.version() == version && !judge.translates(end.address())) {
         for class in classes {
             let peer_is_local = side.interface(&class.example).is_some();
             // Between two local endpoints one look is enough.

@@ -130,7 +130,8 @@ impl<'e> Flows<'e> {
                 (End::Endpoint { id, .. }, Some(judge)) if id.node == *name && self.is_policed(id) => {
                     judge.to_host(from.address(), to.address(), &out)
                 }
-                _ => out,
+                (_, Some(judge)) => judge.into_host(self.source_behind(from, to.address()), &out),
+                (_, None) => out,
             },
             // A host may reach its own workloads.
             End::Endpoint { .. } | End::Floating { .. }

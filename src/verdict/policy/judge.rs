@@ -207,12 +207,26 @@ impl<'p> Judge<'p> {
             EndpointToHostAction::Drop => services,
             EndpointToHostAction::Return | EndpointToHostAction::Accept => services.or(let_out),
         };
-        if !self.ipip || version == IpVersion::V6 {
-            return services;
-        }
-        // Whoever it comes from, the address decides.
+        // Before any policy, the address decides.
         let ipip = Services::protocol(version, IPIP);
-        if self.is_cluster_host(source) { services.or(&ipip) } else { services.minus(&ipip) }
+        match self.takes_ipip(source) {
+            None => services,
+            Some(true) => services.or(&ipip),
+            Some(false) => services.minus(&ipip),
+        }
+    }
+
+    /// Of what comes to the host itself from elsewhere, what it takes.
+    pub fn into_host(&self, source: IpAddr, services: &Services) -> Services {
+        match self.takes_ipip(source) {
+            None | Some(true) => services.clone(),
+            Some(false) => services.minus(&Services::protocol(IpVersion::of(source), IPIP)),
+        }
+    }
+
+    /// Whether the host takes IP in IP from the address; None where hosts don't tunnel by it.
+    fn takes_ipip(&self, source: IpAddr) -> Option<bool> {
+        (self.ipip && IpVersion::of(source) == IpVersion::V4).then(|| self.is_cluster_host(source))
     }
 
     /// A host of the cluster, or one outside that is named as if it were.

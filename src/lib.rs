@@ -23,9 +23,10 @@
 //! | [`policy`] | resources | `HostPolicy`: what one host must enforce |
 //! | [`rules`] | `HostPolicy` | `Ruleset`: chains and sets with the reason of every rule |
 //! | [`sync`] | wanted and programmed | `Plan`: the texts that the real tools are given |
+//! | [`system`] | the plan's texts | a kernel that has what they say |
 //! | [`verdict`] | `HostPolicy`, `Ruleset` or saved text, and a packet | what becomes of it, and why |
 //!
-//! [`cli`] is the door. Reading is `datastore`'s and `cli`'s; all between are functions of values.
+//! [`cli`] is the door. Reading is `datastore`'s and `cli`'s, writing is `system`'s; all between are functions of values.
 //!
 //! # Example
 //!
@@ -84,6 +85,7 @@ pub mod model;
 pub mod policy;
 pub mod rules;
 pub mod sync;
+pub mod system;
 pub mod verdict;
 
 use std::sync::Arc;

@@ -12,6 +12,7 @@ mod nearest;
 mod parameter;
 mod parameters;
 mod problem;
+mod running;
 mod setting;
 mod sources;
 mod value;
@@ -22,6 +23,7 @@ pub(crate) use nearest::nearest;
 pub use parameter::{Parameter, Scope, left_out, listing};
 pub use parameters::PARAMETERS;
 pub use problem::{ConfigProblem, ProblemKind, Severity};
+pub use running::{BackendChoice, Enforcement, Listener, Reporting};
 pub use setting::Setting;
 pub use sources::{Chosen, Resolved, Source, SourceKind};
 pub use value::Refusal;
@@ -66,6 +68,8 @@ pub struct Config {
     pub external_nodes: Vec<IpNet>,
     pub invalid_objects: InvalidObjects,
     pub openstack: Option<OpenStack>,
+    pub enforcement: Enforcement,
+    pub reporting: Reporting,
 }
 
 impl Config {
@@ -158,6 +162,8 @@ impl Default for Config {
             external_nodes: Vec::new(),
             invalid_objects: InvalidObjects::Deny,
             openstack: None,
+            enforcement: Enforcement::default(),
+            reporting: Reporting::default(),
         }
     }
 }

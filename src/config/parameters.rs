@@ -6,9 +6,13 @@ use super::kind::Kind::{
     PortRange, PortRanges, RateLimit, Regex, Seconds, Text,
 };
 use super::parameter::{Parameter, row};
-use super::value::{Choice, Refusal, boolean, choice, list, mask, net, number, optional, parsed, port_range};
+use super::value::{
+    Choice, Refusal, boolean, choice, interval, list, mask, milliseconds, net, number, optional, parsed,
+    port_range, seconds,
+};
 use super::{
-    AllowAction, DenyAction, EndpointToHostAction, InsertMode, InvalidObjects, NatOutgoingExclusions,
+    AllowAction, BackendChoice, DenyAction, EndpointToHostAction, InsertMode, InvalidObjects,
+    NatOutgoingExclusions,
 };
 
 /// Accept, pass, drop, two scratch bits, and one for endpoints.
@@ -63,7 +67,8 @@ pub static PARAMETERS: &[Parameter] = &[
         .doc("Interfaces that are neither the host's nor a workload's."),
     row("InterfaceRefreshInterval", Seconds, "90")
         .field("interfaceRefreshInterval")
-        .doc("Time between two full reads of interfaces; 0 never."),
+        .doc("Time between two full reads of interfaces; 0 never.")
+        .sets(|d, v| put(&mut d.config.enforcement.link_refresh, interval(v))),
     row("NetlinkTimeoutSecs", Seconds, "10")
         .field("netlinkTimeout")
         .doc("How long to wait for the kernel's answer."),
@@ -76,7 +81,8 @@ pub static PARAMETERS: &[Parameter] = &[
     row("IPForwarding", ENABLED, "Enabled")
         .field("ipForwarding")
         .doc("Turn on the kernel's forwarding.")
-        .none("Disabled"),
+        .none("Disabled")
+        .sets(|d, v| put(&mut d.config.enforcement.ip_forwarding, Ok(v == "Enabled"))),
     // iptables and its tables.
     row("Ipv6Support", Boolean, "true")
         .field("ipv6Support")
@@ -87,24 +93,29 @@ pub static PARAMETERS: &[Parameter] = &[
     row("DataplaneDriver", Text, "calico-iptables-plugin")
         .doc("The program that writes to the kernel (Felix 2.1).")
         .required(),
-    row("IptablesBackend", OneOf(&["legacy", "nft", "auto"]), "auto")
+    row("IptablesBackend", OneOf(BackendChoice::WORDS), "auto")
         .field("iptablesBackend")
-        .doc("Which iptables to call."),
+        .doc("Which iptables to call.")
+        .sets(|d, v| put(&mut d.config.enforcement.backend, choice(v))),
     row("NFTablesMode", OneOf(&["Enabled", "Disabled", "Auto"]), "Auto")
         .field("nftablesMode")
         .doc("nftables without iptables; always Disabled here."),
     row("IptablesRefreshInterval", Seconds, "180")
         .field("iptablesRefreshInterval")
-        .doc("Time between two full reads of iptables; 0 never."),
+        .doc("Time between two full reads of iptables; 0 never.")
+        .sets(|d, v| put(&mut d.config.enforcement.table_refresh, interval(v))),
     row("IptablesPostWriteCheckIntervalSecs", Seconds, "5")
         .field("iptablesPostWriteCheckInterval")
-        .doc("Time after a write until it is read back."),
+        .doc("Time after a write until it is read back.")
+        .sets(|d, v| put(&mut d.config.enforcement.post_write_check, seconds(v))),
     row("IptablesLockProbeIntervalMillis", Milliseconds, "50")
         .field("iptablesLockProbeInterval")
-        .doc("Time between two tries to get iptables' lock."),
+        .doc("Time between two tries to get iptables' lock.")
+        .sets(|d, v| put(&mut d.config.enforcement.lock_probe, milliseconds(v))),
     row("IpsetsRefreshInterval", Seconds, "90")
         .field("ipsetsRefreshInterval")
-        .doc("Time between two full reads of IP sets; 0 never."),
+        .doc("Time between two full reads of IP sets; 0 never.")
+        .sets(|d, v| put(&mut d.config.enforcement.set_refresh, interval(v))),
     row("MaxIpsetSize", Integer { min: 1, max: u32::MAX as i64 }, "1048576")
         .field("maxIpsetSize")
         .doc("How many members an IP set may have.")
@@ -125,6 +136,9 @@ pub static PARAMETERS: &[Parameter] = &[
     row("FeatureDetectOverride", KeyValues, "")
         .field("featureDetectOverride")
         .doc("What the kernel and iptables can do, where detection is wrong."),
+    row("ConntrackCut", Boolean, "false")
+        .doc("Remove connections that the present policy denies; in Felix they go on.")
+        .sets(|d, v| put(&mut d.config.enforcement.conntrack_cut, boolean(v))),
     // Verdicts.
     row("DefaultEndpointToHostAction", OneOf(EndpointToHostAction::WORDS), "DROP")
         .field("defaultEndpointToHostAction")
@@ -285,35 +299,53 @@ pub static PARAMETERS: &[Parameter] = &[
         .doc("How long a report of this process's state holds."),
     row("EndpointReportingEnabled", Boolean, "false")
         .field("endpointReportingEnabled")
-        .doc("Report endpoints' states."),
+        .doc("Report endpoints' states.")
+        .sets(|d, v| put(&mut d.config.reporting.endpoint_status, boolean(v))),
     row("EndpointReportingDelaySecs", Seconds, "1")
         .field("endpointReportingDelay")
         .doc("How long changes of an endpoint's state are gathered."),
     row("EndpointStatusPathPrefix", Text, "/var/run/calico")
         .field("endpointStatusPathPrefix")
-        .doc("Where endpoints' states are written as files."),
-    row("HealthEnabled", Boolean, "false").field("healthEnabled").doc("Answer health checks."),
-    row("HealthHost", Text, "localhost").field("healthHost").doc("Where health checks are answered."),
-    row("HealthPort", PORT, "9099").field("healthPort").doc("The port where health checks are answered."),
+        .doc("Where endpoints' states are written as files.")
+        .sets(|d, v| put(&mut d.config.reporting.endpoint_status_path, Ok(v.to_owned()))),
+    row("HealthEnabled", Boolean, "false")
+        .field("healthEnabled")
+        .doc("Answer health checks.")
+        .sets(|d, v| put(&mut d.config.reporting.health.enabled, boolean(v))),
+    row("HealthHost", Text, "localhost")
+        .field("healthHost")
+        .doc("Where health checks are answered.")
+        .sets(|d, v| put(&mut d.config.reporting.health.host, Ok(v.to_owned()))),
+    row("HealthPort", PORT, "9099")
+        .field("healthPort")
+        .doc("The port where health checks are answered.")
+        .sets(|d, v| put(&mut d.config.reporting.health.port, number(v))),
     row("HealthTimeoutOverrides", KeyDurations, "")
         .field("healthTimeoutOverrides")
         .doc("How long a part of the program may be silent."),
     row("DataplaneWatchdogTimeout", Seconds, "90")
         .field("dataplaneWatchdogTimeout")
-        .doc("How long the main loop may be silent."),
-    row("PrometheusMetricsEnabled", Boolean, "false").field("prometheusMetricsEnabled").doc("Serve metrics."),
+        .doc("How long the main loop may be silent.")
+        .sets(|d, v| put(&mut d.config.reporting.watchdog, seconds(v))),
+    row("PrometheusMetricsEnabled", Boolean, "false")
+        .field("prometheusMetricsEnabled")
+        .doc("Serve metrics.")
+        .sets(|d, v| put(&mut d.config.reporting.metrics.enabled, boolean(v))),
     row("PrometheusMetricsHost", Text, "")
         .field("prometheusMetricsHost")
-        .doc("Where metrics are served; by default on all addresses."),
+        .doc("Where metrics are served; by default on all addresses.")
+        .sets(|d, v| put(&mut d.config.reporting.metrics.host, Ok(v.to_owned()))),
     row("PrometheusMetricsPort", PORT, "9091")
         .field("prometheusMetricsPort")
-        .doc("The port where metrics are served."),
+        .doc("The port where metrics are served.")
+        .sets(|d, v| put(&mut d.config.reporting.metrics.port, number(v))),
     row("PrometheusGoMetricsEnabled", Boolean, "true")
         .field("prometheusGoMetricsEnabled")
         .doc("Metrics of Felix's Go runtime."),
     row("PrometheusProcessMetricsEnabled", Boolean, "true")
         .field("prometheusProcessMetricsEnabled")
-        .doc("Metrics of the process."),
+        .doc("Metrics of the process.")
+        .sets(|d, v| put(&mut d.config.reporting.process_metrics, boolean(v))),
     row("LogFilePath", Text, "/var/log/calico/felix.log")
         .field("logFilePath")
         .doc("The log file; `none` writes none."),
@@ -324,7 +356,8 @@ pub static PARAMETERS: &[Parameter] = &[
     row("LogSeverityScreen", SEVERITY, "INFO")
         .field("logSeverityScreen")
         .doc("The least grave message for standard error; `none` disables.")
-        .none(""),
+        .none("")
+        .sets(|d, v| put(&mut d.config.reporting.screen, optional(v, |v| Ok(v.to_owned())))),
     row("LogSeveritySys", SEVERITY, "INFO")
         .field("logSeveritySys")
         .doc("The least grave message for syslog; `none` disables.")
@@ -342,9 +375,10 @@ fn put<T>(slot: &mut T, value: Result<T, Refusal>) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
-    use super::super::Config;
     use super::super::draft::Draft;
+    use super::super::{Config, Enforcement, Listener, Reporting};
     use super::*;
 
     /// Another value than the default in every field.
@@ -377,6 +411,25 @@ mod tests {
             external_nodes: vec!["10.0.0.0/8".parse().unwrap()],
             invalid_objects: InvalidObjects::Ignore,
             openstack: None,
+            enforcement: Enforcement {
+                backend: BackendChoice::Nft,
+                table_refresh: None,
+                post_write_check: Duration::ZERO,
+                lock_probe: Duration::ZERO,
+                set_refresh: None,
+                link_refresh: None,
+                ip_forwarding: false,
+                conntrack_cut: true,
+            },
+            reporting: Reporting {
+                health: Listener { enabled: true, host: "a".to_owned(), port: 1 },
+                metrics: Listener { enabled: true, host: "b".to_owned(), port: 2 },
+                process_metrics: false,
+                watchdog: Duration::ZERO,
+                screen: None,
+                endpoint_status: true,
+                endpoint_status_path: "/elsewhere".to_owned(),
+            },
         };
         Draft { config, cluster_type: "openstack".to_owned(), metadata_addr: String::new(), metadata_port: 1 }
     }

@@ -408,8 +408,8 @@ mod tests {
                 Some("set it in the environment, in the configuration file or with --set"),
             ),
             (
-                source(File, &[("HealthPort", "1")]),
-                "HealthPort is known but not used by this version",
+                source(File, &[("RouteRefreshInterval", "1")]),
+                "RouteRefreshInterval is known but not used by this version",
                 Severity::Note,
                 None,
             ),

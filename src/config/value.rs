@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -93,6 +94,20 @@ fn magnitude(digits: &str) -> Option<i64> {
 /// A finite decimal number, in the parameter's unit.
 pub(super) fn decimal(text: &str) -> Result<f64, Refusal> {
     f64::from_str(text).ok().filter(|value| value.is_finite()).ok_or_else(|| refused(text))
+}
+
+/// A number of seconds. Time does not run backwards: less than none is none.
+pub(super) fn seconds(text: &str) -> Result<Duration, Refusal> {
+    Duration::try_from_secs_f64(decimal(text)?.max(0.0)).map_err(|_| refused(text))
+}
+
+pub(super) fn milliseconds(text: &str) -> Result<Duration, Refusal> {
+    Duration::try_from_secs_f64(decimal(text)?.max(0.0) / 1000.0).map_err(|_| refused(text))
+}
+
+/// Seconds between two times that something is done; None, never, where there are none.
+pub(super) fn interval(text: &str) -> Result<Option<Duration>, Refusal> {
+    seconds(text).map(|interval| Some(interval).filter(|interval| !interval.is_zero()))
 }
 
 /// A duration in Go's notation (`1m30s`, `500ms`), in nanoseconds.
@@ -298,6 +313,17 @@ mod tests {
         for (text, expected) in rows {
             assert_eq!(go_duration(text).ok(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn spans_of_time() {
+        for (text, expected) in
+            [("1.5", Some(Some(1500))), ("0", Some(None)), ("-3", Some(None)), ("1e30", None), ("soon", None)]
+        {
+            let expected = expected.map(|ms| ms.map(Duration::from_millis));
+            assert_eq!(interval(text).ok(), expected, "{text}");
+        }
+        assert_eq!(milliseconds("50"), Ok(Duration::from_millis(50)));
     }
 
     #[test]

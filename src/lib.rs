@@ -86,6 +86,7 @@ pub mod policy;
 pub mod rules;
 pub mod sync;
 pub mod system;
+pub mod telemetry;
 pub mod verdict;
 
 use std::sync::Arc;

@@ -72,6 +72,11 @@ impl ChainName {
         Self::limited(&format!("{root}-"), next.encode_utf8(&mut [0; 4]))
     }
 
+    /// One that a kernel has; None where we give no such names.
+    pub fn found(name: &str) -> Option<Self> {
+        (name.starts_with("cali-") && name.len() <= MAX_CHAIN_NAME).then(|| Self(name.into()))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -40,11 +40,11 @@ impl Rule {
     }
 
     /// A rule for every packet.
-    pub(super) fn always(target: Target, provenance: &Provenance) -> Self {
+    pub fn always(target: Target, provenance: &Provenance) -> Self {
         Self::when([], target, provenance)
     }
 
-    pub(super) fn comment(mut self, text: impl Into<String>) -> Self {
+    pub fn comment(mut self, text: impl Into<String>) -> Self {
         self.comments.push(text.into());
         self
     }
@@ -106,7 +106,7 @@ impl Target {
     }
 
     /// The chain that this leads to.
-    pub(super) fn chain(&self) -> Option<&ChainName> {
+    pub fn chain(&self) -> Option<&ChainName> {
         match self {
             Self::Jump(chain) | Self::Goto(chain) => Some(chain),
             Self::Accept

@@ -111,7 +111,7 @@ fn rename_set(criterion: &mut Criterion, name: &IpSetName) {
     }
 }
 
-fn named_set(criterion: &Criterion) -> Option<&IpSetName> {
+pub(super) fn named_set(criterion: &Criterion) -> Option<&IpSetName> {
     match criterion {
         Criterion::Set(_, set) | Criterion::SetWithPort(_, set) => Some(set),
         Criterion::Protocol(_)

@@ -9,6 +9,7 @@ mod fake_kernel;
 mod ownership;
 mod plan;
 mod programmed;
+mod quarantine;
 mod read_back;
 mod sets;
 mod tables;
@@ -17,8 +18,10 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use ownership::is_our_set;
 pub use plan::{Plan, Step, plan};
 pub use programmed::Programmed;
+pub use quarantine::{Part, Quarantine, Quarantined};
 pub use read_back::ReadBackError;
 pub use sets::{SetChanges, SetRemovals};
 pub use tables::TableChanges;

@@ -24,6 +24,11 @@ pub(super) fn is_our_chain(name: &str) -> bool {
     CHAIN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// The set is ours, by its name.
+pub fn is_our_set(name: &str) -> bool {
+    set_family(name).is_some()
+}
+
 /// The family of a set of ours; None for a foreign one.
 pub(super) fn set_family(name: &str) -> Option<IpVersion> {
     SET_PREFIXES.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, version)| *version)

@@ -3,7 +3,7 @@
 use super::detour::detour;
 use super::sets::{SetChanges, SetRemovals};
 use super::tables::TableChanges;
-use super::{Desired, Programmed};
+use super::{Desired, Part, Programmed};
 use crate::model::IpVersion;
 use crate::rules::ruleset::TableName;
 
@@ -54,6 +54,21 @@ impl Plan {
         self.steps.iter().filter(|step| !step.is_empty())
     }
 
+    /// In the order in which they must be carried out, also those that have nothing to do: they tell
+    /// [`Programmed::take`] what was found right.
+    pub fn all_steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter()
+    }
+
+    /// All that is changed; sets that are destroyed are not among it.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        self.steps.iter().flat_map(|step| match step {
+            Step::Sets(changes) => changes.parts().collect(),
+            Step::Table(changes) => changes.parts(),
+            Step::RemoveSets(_) => Vec::new(),
+        })
+    }
+
     /// The kernel has what is desired.
     pub fn is_empty(&self) -> bool {
         self.steps().next().is_none()
@@ -70,7 +85,8 @@ impl Step {
         }
     }
 
-    fn is_empty(&self) -> bool {
+    /// Nothing changes.
+    pub fn is_empty(&self) -> bool {
         match self {
             Self::Sets(changes) => changes.is_empty(),
             Self::Table(changes) => changes.is_empty(),
@@ -83,14 +99,17 @@ impl Programmed {
     /// What the kernel has once `plan` was carried out.
     #[must_use]
     pub fn after(mut self, plan: &Plan) -> Self {
-        for step in &plan.steps {
-            match step {
-                Step::Sets(changes) => changes.apply(&mut self),
-                Step::Table(changes) => changes.apply(&mut self),
-                Step::RemoveSets(removals) => removals.apply(&mut self),
-            }
-        }
+        plan.steps.iter().for_each(|step| self.take(step));
         self
+    }
+
+    /// Takes note that `step` was carried out.
+    pub fn take(&mut self, step: &Step) {
+        match step {
+            Step::Sets(changes) => changes.apply(self),
+            Step::Table(changes) => changes.apply(self),
+            Step::RemoveSets(removals) => removals.apply(self),
+        }
     }
 }
 

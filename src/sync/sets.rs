@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use super::ownership::{set_family, temporary_set_name};
-use super::{Desired, Programmed};
+use super::{Desired, Part, Programmed};
 use crate::model::IpVersion;
 use crate::policy::Member;
 use crate::rules::ruleset::{KernelSet, SetType};
@@ -105,6 +105,17 @@ impl SetChanges {
         out
     }
 
+    /// Each set for itself.
+    pub fn each(&self) -> impl Iterator<Item = (&Arc<KernelSet>, Self)> {
+        self.changes
+            .iter()
+            .map(|change| (change.set(), Self { changes: vec![change.clone()], right: Vec::new() }))
+    }
+
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
+        self.changes.iter().map(|change| Part::Set(change.set().name.clone()))
+    }
+
     pub(super) fn apply(&self, programmed: &mut Programmed) {
         for change in &self.changes {
             let set = change.set();
@@ -167,6 +178,34 @@ impl SetRemovals {
         }
         out.push_str("COMMIT\n");
         out
+    }
+
+    /// The first ones, of which there are at most so many: each costs the kernel tens of milliseconds.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        Self { names: self.names.iter().take(count).cloned().collect() }
+    }
+
+    /// But for these.
+    #[must_use]
+    pub fn without(&self, others: &BTreeSet<String>) -> Self {
+        Self { names: self.names.iter().filter(|name| !others.contains(&***name)).cloned().collect() }
+    }
+
+    /// How many.
+    #[expect(clippy::len_without_is_empty, reason = "it is with the others, above")]
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Each set for itself.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        self.names.iter().map(|name| Self { names: BTreeSet::from([name.clone()]) })
+    }
+
+    /// The sets.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
     }
 
     pub(super) fn apply(&self, programmed: &mut Programmed) {

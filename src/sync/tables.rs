@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::Programmed;
 use super::programmed::{Entry, OurRule, ProgrammedChain, ProgrammedTable};
+use super::{Part, Programmed};
 use crate::config::InsertMode;
 use crate::model::IpVersion;
 use crate::rules::hash::{RuleHash, rule_hashes};
-use crate::rules::ruleset::{Chain, Hook, Rule, Ruleset, Table, TableName};
+use crate::rules::ruleset::{Chain, ChainName, Hook, Rule, Ruleset, Table, TableName};
 use crate::rules::text::push_rule;
 
 /// Bytes of a rule's line, roughly.
@@ -105,6 +105,43 @@ impl TableChanges {
         out
     }
 
+    /// What can be written apart from the rest, in an order in which each part can follow those before it: a chain
+    /// behind those that it leads to, then the kernel's chains, then what is removed.
+    pub fn parts(&self) -> Vec<Part> {
+        let Self { version, table, written, removed, hooks, right: _ } = self;
+        let mut order = CalleesFirst { written, done: BTreeSet::new(), order: Vec::new() };
+        written.iter().for_each(|written| order.visit(&written.chain));
+        let chains = order.order.into_iter().map(|name| Part::Chain(*version, *table, name));
+        let hooks = hooks.iter().map(|hook| Part::Hook(*version, *table, hook.chain.clone()));
+        let removed = removed.iter().map(|name| Part::Removal(*version, *table, name.clone()));
+        chains.chain(hooks).chain(removed).collect()
+    }
+
+    /// Only these of the [`TableChanges::parts`].
+    #[must_use]
+    pub fn only(&self, parts: &[Part]) -> Self {
+        let Self { version, table, written, removed, hooks, right } = self;
+        let chosen = |part| parts.contains(&part);
+        let written = written
+            .iter()
+            .filter(|written| chosen(Part::Chain(*version, *table, written.chain.name.clone())));
+        let hooks = hooks.iter().filter(|hook| chosen(Part::Hook(*version, *table, hook.chain.clone())));
+        let removed = removed.iter().filter(|name| chosen(Part::Removal(*version, *table, (*name).clone())));
+        Self {
+            version: *version,
+            table: *table,
+            written: written.cloned().collect(),
+            removed: removed.cloned().collect(),
+            hooks: hooks.cloned().collect(),
+            right: right.clone(),
+        }
+    }
+
+    /// The chain that is written for a part.
+    pub fn chain(&self, name: &ChainName) -> Option<&Arc<Chain>> {
+        self.written.iter().map(|written| &written.chain).find(|chain| chain.name == *name)
+    }
+
     pub(super) fn apply(&self, programmed: &mut Programmed) {
         let table = programmed.tables.entry((self.version, self.table)).or_default();
         for chain in &self.removed {
@@ -128,6 +165,31 @@ impl TableChanges {
         let written = self.written.iter().map(|written| written.chain.name.as_str());
         let chains: BTreeSet<&str> = written.chain(self.removed.iter().map(|chain| &**chain)).collect();
         chains.into_iter().for_each(|chain| push_line(out, &[":", chain, " - -"]));
+    }
+}
+
+/// Chains that are written, ordered by what leads where.
+struct CalleesFirst<'a> {
+    written: &'a [WrittenChain],
+    done: BTreeSet<&'a ChainName>,
+    order: Vec<ChainName>,
+}
+
+impl<'a> CalleesFirst<'a> {
+    /// Chains lead to each other without circles, and not deeper than dispatch, endpoint, group and policy.
+    fn visit(&mut self, chain: &'a Arc<Chain>) {
+        if !self.done.insert(&chain.name) {
+            return;
+        }
+        let targets = chain.rules.iter().filter_map(|rule| rule.target.as_ref()?.chain());
+        for target in targets {
+            if let Ok(at) = self.written.binary_search_by(|written| written.chain.name.cmp(target))
+                && let Some(written) = self.written.get(at)
+            {
+                self.visit(&written.chain);
+            }
+        }
+        self.order.push(chain.name.clone());
     }
 }
 

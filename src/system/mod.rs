@@ -6,3 +6,11 @@
     clippy::disallowed_macros,
     reason = "the edge where the kernel is written and read"
 )]
+
+pub mod enforcer;
+pub mod generation;
+pub mod ipsets;
+pub mod iptables;
+pub mod kernel;
+mod lock;
+pub mod tool;

@@ -7,10 +7,14 @@
     reason = "the edge where the kernel is written and read"
 )]
 
+pub mod conntrack;
 pub mod enforcer;
 pub mod generation;
 pub mod ipsets;
 pub mod iptables;
 pub mod kernel;
+pub mod links;
 mod lock;
+mod netlink;
+pub mod sysctl;
 pub mod tool;

@@ -24,6 +24,7 @@
 //! | [`rules`] | `HostPolicy` | `Ruleset`: chains and sets with the reason of every rule |
 //! | [`sync`] | wanted and programmed | `Plan`: the texts that the real tools are given |
 //! | [`system`] | the plan's texts | a kernel that has what they say |
+//! | [`telemetry`] | what the daemon did and found | metrics and health, as values |
 //! | [`verdict`] | `HostPolicy`, `Ruleset` or saved text, and a packet | what becomes of it, and why |
 //!
 //! [`cli`] is the door. Reading is `datastore`'s and `cli`'s, writing is `system`'s; all between are functions of values.

@@ -16,8 +16,10 @@ mod explain;
 mod explanation;
 mod golden;
 mod json;
+mod log;
 mod render;
 mod report;
+mod run;
 mod source;
 mod test;
 
@@ -33,9 +35,12 @@ use tracing_subscriber::EnvFilter;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// Log level for stderr, or `module=level,…`
-    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG", default_value = "warn")]
-    log: EnvFilter,
+    /// Log level for stderr, or `module=level,…` [default: warn; for run LogSeverityScreen]
+    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
+    log: Option<EnvFilter>,
+    /// How log lines are written
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: log::Format,
 }
 
 #[derive(Subcommand)]
@@ -45,6 +50,7 @@ enum Command {
     Explain(Box<explain::Arguments>),
     Test(test::Arguments),
     Diff(diff::Arguments),
+    Run(run::Arguments),
 }
 
 /// How a command ended; the numbers are part of the interface.
@@ -70,13 +76,15 @@ enum Failure {
 /// Runs the command line that the process was started with.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt().with_env_filter(arguments.log).with_writer(io::stderr).init();
+    let severity = arguments.log.is_none();
+    log::begin(arguments.log.unwrap_or_else(|| EnvFilter::new("warn")), arguments.log_format);
     let outcome = match arguments.command {
         Command::Render(arguments) => render::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments, severity),
     };
     match outcome {
         Ok(Outcome::Clean) => ExitCode::SUCCESS,

@@ -99,6 +99,22 @@ pub(super) fn json(diagnostics: &[Diagnostic]) -> String {
     super::json::pretty(&records)
 }
 
+/// For a log: place, what, why, and what to do, in a line.
+pub(super) fn one_line(diagnostic: &Diagnostic) -> String {
+    let Diagnostic { severity: _, code, place, excerpt: _, message, label, effect, help } = diagnostic;
+    let mut line = format!("{place}: {message} [{}]", code.name());
+    let more = [Some(label.as_str()), effect.map(Effect::text)].into_iter().flatten();
+    for part in more.filter(|part| !part.is_empty()) {
+        line.push_str("; ");
+        line.push_str(part);
+    }
+    if let Some(help) = help {
+        line.push_str("; help: ");
+        line.push_str(help);
+    }
+    line
+}
+
 /// `2 errors, 1 warning`; None where there is nothing to count.
 pub(super) fn summary(diagnostics: &[Diagnostic]) -> Option<String> {
     let counted = |severity, name: &str| {

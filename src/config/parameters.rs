@@ -331,9 +331,9 @@ pub static PARAMETERS: &[Parameter] = &[
         .field("prometheusMetricsEnabled")
         .doc("Serve metrics.")
         .sets(|d, v| put(&mut d.config.reporting.metrics.enabled, boolean(v))),
-    row("PrometheusMetricsHost", Text, "")
+    row("PrometheusMetricsHost", Text, "localhost")
         .field("prometheusMetricsHost")
-        .doc("Where metrics are served; by default on all addresses.")
+        .doc("Where metrics are served; `none` is every address.")
         .sets(|d, v| put(&mut d.config.reporting.metrics.host, Ok(v.to_owned()))),
     row("PrometheusMetricsPort", PORT, "9091")
         .field("prometheusMetricsPort")

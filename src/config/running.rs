@@ -79,7 +79,7 @@ impl Default for Reporting {
     fn default() -> Self {
         Self {
             health: Listener { enabled: false, host: "localhost".to_owned(), port: 9099 },
-            metrics: Listener { enabled: false, host: String::new(), port: 9091 },
+            metrics: Listener { enabled: false, host: "localhost".to_owned(), port: 9091 },
             process_metrics: true,
             watchdog: Duration::from_secs(90),
             screen: Some("INFO".to_owned()),

@@ -193,7 +193,6 @@ impl SetRemovals {
     }
 
     /// How many.
-    #[expect(clippy::len_without_is_empty, reason = "it is with the others, above")]
     pub fn len(&self) -> usize {
         self.names.len()
     }

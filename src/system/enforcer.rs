@@ -166,6 +166,11 @@ impl<S: System> Enforcer<S> {
         Some(self.system.generation()? != self.generation?)
     }
 
+    /// The kernel.
+    pub fn system(&self) -> &S {
+        &self.system
+    }
+
     /// What the kernel refuses.
     pub fn quarantine(&self) -> &Quarantine {
         &self.quarantine

@@ -63,6 +63,12 @@ impl Iptables {
         self.backend
     }
 
+    /// The tools of the other backend.
+    #[must_use]
+    pub fn other(&self) -> Self {
+        Self { backend: self.backend.other(), ..self.clone() }
+    }
+
     /// The table as `iptables-save` prints it; no text where the kernel has no such table.
     ///
     /// # Errors

@@ -79,8 +79,14 @@ impl Backoff {
         self.next = self.first;
     }
 
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.next == self.first
+    /// The shortest wait.
+    pub(super) fn first(&self) -> Duration {
+        self.first
+    }
+
+    /// What [`Backoff::wait`] would say.
+    pub(super) fn current(&self) -> Duration {
+        self.next
     }
 }
 

@@ -29,13 +29,23 @@ pub(super) enum Found {
 /// What there is to read at the locations, each file once.
 pub(super) fn find(locations: &[Location]) -> Vec<Found> {
     let mut search = Search::default();
+    let mut found = Vec::new();
+    let mut has_stdin = false;
     for location in locations {
         match location {
-            Location::Stdin => search.stdin(),
-            Location::Path(path) => search.path(path),
+            Location::Stdin if has_stdin => {}
+            Location::Stdin => {
+                has_stdin = true;
+                found.push(Found::Stdin);
+            }
+            Location::Path(path) => {
+                let mut below: Vec<Found> = search.path(path).into_iter().filter_map(Sight::found).collect();
+                below.sort_by(|a, b| a.path_bytes().cmp(b.path_bytes()));
+                found.append(&mut below);
+            }
         }
     }
-    search.found
+    found
 }
 
 /// The text of what was found, or why there is none.
@@ -52,12 +62,16 @@ pub(super) fn load(found: &Found) -> Result<Text, ReadError> {
     }
 }
 
+/// A path as it is shown to people, and in keys: as it was given.
+pub(super) fn name(path: &Path) -> Arc<str> {
+    path.to_string_lossy().into()
+}
+
 impl Found {
-    /// The name shown to people: the path as it was given.
     fn name(&self) -> Arc<str> {
         match self {
             Self::Stdin => "<stdin>".into(),
-            Self::File(path) | Self::Unreachable(path, _) => path.to_string_lossy().into(),
+            Self::File(path) | Self::Unreachable(path, _) => name(path),
         }
     }
 
@@ -75,50 +89,85 @@ impl From<io::Error> for ReadErrorKind {
     }
 }
 
+/// A walk through locations that comes by each thing once.
 #[derive(Default)]
-struct Search {
-    found: Vec<Found>,
-    has_stdin: bool,
-    /// What was found before, under whatever name. Ends loops of links, too.
+pub(super) struct Search {
+    /// What was seen before, under whatever name. Ends loops of links, too.
     seen: BTreeSet<Id>,
 }
 
-impl Search {
-    fn stdin(&mut self) {
-        if !std::mem::replace(&mut self.has_stdin, true) {
-            self.found.push(Found::Stdin);
-        }
-    }
+/// Something that a walk came by.
+pub(super) struct Sight {
+    pub(super) path: PathBuf,
+    /// A location itself, not something found in a directory.
+    pub(super) is_given: bool,
+    /// Found in a directory, as a symbolic link.
+    pub(super) is_link: bool,
+    pub(super) what: What,
+}
 
-    fn path(&mut self, given: &Path) {
+pub(super) enum What {
+    /// To be read.
+    File(Metadata),
+    /// What it holds comes later in the walk.
+    Directory(Metadata),
+    /// A directory that can't be listed.
+    Closed(io::Error),
+    /// A location, or something with a manifest's name, that can't be looked at.
+    Unreachable(io::Error),
+    /// Something without a manifest's name that can't be looked at: a directory, or of no interest.
+    Adrift(io::Error),
+}
+
+impl Search {
+    /// Everything at a location but for what was come by before. A directory comes before what is in it.
+    pub(super) fn path(&mut self, given: &Path) -> Vec<Sight> {
         let above = above(given);
-        let mut found = Vec::new();
-        let mut ahead = vec![(given.to_owned(), true)];
-        while let Some((path, is_given)) = ahead.pop() {
-            let wanted = is_given || is_manifest(&path);
-            match fs::metadata(&path) {
+        let mut sights = Vec::new();
+        let mut ahead = vec![Child { path: given.to_owned(), is_link: false }];
+        while let Some(Child { path, is_link }) = ahead.pop() {
+            let is_given = sights.is_empty();
+            let is_wanted = is_given || is_manifest(&path);
+            let what = match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {
-                    if !above.contains(&id(&metadata)) && self.seen.insert(id(&metadata)) {
-                        match children(&path) {
-                            Ok(children) => ahead.extend(children.into_iter().map(|child| (child, false))),
-                            Err(error) => found.push(Found::Unreachable(path, error.into())),
+                    if above.contains(&id(&metadata)) || !self.seen.insert(id(&metadata)) {
+                        continue;
+                    }
+                    match children(&path) {
+                        Ok(children) => {
+                            ahead.extend(children);
+                            What::Directory(metadata)
                         }
+                        Err(error) => What::Closed(error),
                     }
                 }
-                Ok(metadata) if wanted && self.seen.insert(id(&metadata)) => found.push(Found::File(path)),
-                Err(error) if wanted => found.push(Found::Unreachable(path, error.into())),
-                Ok(_) | Err(_) => {}
-            }
+                Ok(metadata) if is_wanted && self.seen.insert(id(&metadata)) => What::File(metadata),
+                Ok(_) => continue,
+                Err(error) if is_wanted => What::Unreachable(error),
+                Err(error) => What::Adrift(error),
+            };
+            sights.push(Sight { path, is_given, is_link, what });
         }
-        found.sort_by(|a, b| a.path_bytes().cmp(b.path_bytes()));
-        self.found.append(&mut found);
+        sights
+    }
+}
+
+impl Sight {
+    fn found(self) -> Option<Found> {
+        match self.what {
+            What::File(_) => Some(Found::File(self.path)),
+            What::Closed(error) | What::Unreachable(error) => {
+                Some(Found::Unreachable(self.path, error.into()))
+            }
+            What::Directory(_) | What::Adrift(_) => None,
+        }
     }
 }
 
 /// Device and inode: what a thing is, whatever it is called.
-type Id = (u64, u64);
+pub(super) type Id = (u64, u64);
 
-fn id(metadata: &Metadata) -> Id {
+pub(super) fn id(metadata: &Metadata) -> Id {
     (metadata.dev(), metadata.ino())
 }
 
@@ -132,20 +181,28 @@ fn above(path: &Path) -> BTreeSet<Id> {
         .collect()
 }
 
+/// Something in a directory.
+struct Child {
+    path: PathBuf,
+    is_link: bool,
+}
+
 /// What is in a directory but for hidden things (`.git`, `..data` of a mounted ConfigMap); the first name last.
-fn children(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
+fn children(directory: &Path) -> io::Result<Vec<Child>> {
+    let mut children = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if !entry.file_name().as_bytes().starts_with(b".") {
-            paths.push(entry.path());
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            children.push(Child { path: entry.path(), is_link });
         }
     }
-    paths.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(paths)
+    children.sort_unstable_by(|a, b| b.path.cmp(&a.path));
+    Ok(children)
 }
 
-fn is_manifest(path: &Path) -> bool {
+/// Whether a file of this name is read when it is found in a directory.
+pub(super) fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
 }
 

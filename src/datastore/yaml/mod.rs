@@ -11,6 +11,7 @@ mod resources;
 mod spans;
 mod syntax;
 mod tree;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use self::files::Found;
 use self::parallel::map;
 use self::parts::{Part, parts};
 use self::tree::{Fault, tree};
+pub use self::watch::{WatchError, watch};
 use super::{Entry, Event, Key, Node, Origin, ReadError, Written};
 
 /// Where manifests are looked for.

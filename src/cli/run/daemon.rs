@@ -1,0 +1,380 @@
+//! One loop over all that can wake the daemon.
+
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
+use tokio::task::block_in_place;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, error, info, warn};
+
+use super::agenda::{Agenda, Task, Throttle};
+use super::enforcement::Enforcement;
+use super::http::{Servers, Shared};
+use super::interfaces::Interfaces;
+use super::reports::Reports;
+use crate::Pipeline;
+use crate::cli::{Failure, Outcome, log};
+use crate::config::Config;
+use crate::datastore::Event;
+use crate::system::links::{self, LinkChange, Links};
+use crate::telemetry::metrics::{Metrics, ResyncState};
+
+/// How long an application that is under way may take to its end when the daemon is told to end.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long changes in what is wrong with the source are gathered.
+const REPORT_DELAY: Duration = Duration::from_millis(500);
+
+/// How long an interface that could not be set up is left.
+const INTERFACE_RETRY: Duration = Duration::from_secs(10);
+
+/// The names of the parts in health's answers, as Felix has them.
+const STARTUP: &str = "FelixStartup";
+const SOURCE: &str = "CalculationGraph";
+
+/// What the command line said.
+pub(super) struct Options {
+    pub(super) tools: String,
+    /// As far as it is known before the source is read.
+    pub(super) config: Config,
+    /// The configuration says what is logged.
+    pub(super) severity: bool,
+}
+
+/// Everything that can wake the daemon.
+enum Wake {
+    /// The source has said something; None: it has ended.
+    Source(Option<Vec<Event>>),
+    /// Interfaces have changed.
+    Links(Option<Vec<LinkChange>>),
+    /// It is time.
+    Due(Task),
+    /// SIGHUP: read everything anew.
+    Hangup,
+    /// SIGTERM or SIGINT.
+    Terminate,
+}
+
+/// The daemon.
+///
+/// 1. *Nothing is written before everything was read*: the source and the interfaces are in sync first. A source that is
+///    lost changes nothing.
+/// 2. *One thing at a time.* Whatever happens becomes a [`Wake`]; its effect is a change of this value; then, if the
+///    kernel may not be as desired, it is made so. What happens meanwhile waits, and is taken together.
+/// 3. *Nothing is urgent enough to loop*: applications are throttled, failures are tried again ever more rarely.
+/// 4. *The end is quick and changes nothing*: what was programmed stays.
+pub(super) struct Daemon {
+    pipeline: Pipeline,
+    options: Options,
+    /// None where it has ended.
+    source: Option<Receiver<Vec<Event>>>,
+    link_changes: Option<Receiver<Vec<LinkChange>>>,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    agenda: Agenda,
+    throttle: Throttle,
+    enforcement: Enforcement,
+    interfaces: Interfaces,
+    links: Links,
+    reports: Reports,
+    shared: Shared,
+    servers: Servers,
+    /// Both must be so before anything is written.
+    source_in_sync: bool,
+    links_in_sync: bool,
+    /// Events were taken, or something may be wrong, since when the kernel was last made as desired.
+    pending: Option<Instant>,
+}
+
+impl Daemon {
+    /// Must be called within the runtime.
+    pub(super) fn new(
+        pipeline: Pipeline,
+        source: Receiver<Vec<Event>>,
+        metrics: Metrics,
+        options: Options,
+    ) -> Result<Self, Failure> {
+        let on = |kind| signal(kind).map_err(|error| Failure::Io { what: "signals".to_owned(), error });
+        let mut agenda = Agenda::default();
+        let watchdog = sd_notify::watchdog_enabled().map(|interval| interval / 2);
+        if watchdog.is_some() {
+            agenda.set(Task::Watchdog, Instant::now());
+        }
+        metrics.resync_state.set(ResyncState::Waiting as i64);
+        metrics.resyncs_started.inc();
+        let shared = Shared::new(metrics);
+        Ok(Self {
+            pipeline,
+            enforcement: Enforcement::new(&options.tools),
+            source: Some(source),
+            link_changes: Some(links::watch(options.config.enforcement.link_refresh)),
+            hangup: on(SignalKind::hangup())?,
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            agenda,
+            throttle: Throttle::new(Instant::now()),
+            interfaces: Interfaces::new(),
+            links: Links::default(),
+            reports: Reports::new(shared.clone(), watchdog),
+            shared,
+            servers: Servers::default(),
+            source_in_sync: false,
+            links_in_sync: false,
+            pending: None,
+            options,
+        })
+    }
+
+    /// Until a signal ends it.
+    pub(super) async fn run(mut self) -> Result<Outcome, Failure> {
+        let config = self.options.config.clone();
+        self.configure(&config);
+        loop {
+            self.tell();
+            let wake = self.next().await;
+            self.reports.main_loop_is_busy();
+            if let Wake::Terminate = wake {
+                break;
+            }
+            self.take(wake);
+            if self.is_due() && !self.settle().await {
+                break;
+            }
+        }
+        info!("ends; what was programmed stays");
+        self.reports.stopping();
+        self.servers.end();
+        Ok(Outcome::Clean)
+    }
+
+    async fn next(&mut self) -> Wake {
+        let due = self.agenda.next();
+        let time = async {
+            match due {
+                Some((task, at)) => {
+                    sleep_until(at).await;
+                    task
+                }
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => Wake::Terminate,
+            _ = self.interrupt.recv() => Wake::Terminate,
+            _ = self.hangup.recv() => Wake::Hangup,
+            events = said(&mut self.source) => Wake::Source(events),
+            changes = said(&mut self.link_changes) => Wake::Links(changes),
+            task = time => Wake::Due(task),
+        }
+    }
+
+    fn take(&mut self, wake: Wake) {
+        match wake {
+            Wake::Source(Some(events)) => self.take_events(&events),
+            Wake::Source(None) => {
+                // Its task ended: a fault of ours. Nothing can be learned any more; a supervisor begins anew.
+                error!("the source is no longer followed");
+                self.shared.with_health(|health| health.say(SOURCE, Reports::dead("not followed any more")));
+                self.source = None;
+            }
+            Wake::Links(Some(changes)) => self.take_links(changes),
+            Wake::Links(None) => {
+                error!("interfaces are no longer followed");
+                self.link_changes = None;
+            }
+            Wake::Hangup => {
+                info!("SIGHUP: reads everything anew");
+                self.enforcement.distrust();
+                self.want();
+            }
+            Wake::Due(task) => self.do_task(task),
+            // The loop has ended by now.
+            Wake::Terminate => {}
+        }
+    }
+
+    fn take_events(&mut self, events: &[Event]) {
+        let metrics = self.shared.metrics();
+        metrics.updates_processed.inc_by(events.len() as u64);
+        metrics.batch_size.observe(events.len() as f64);
+        if !self.source_in_sync {
+            metrics.resync_state.set(ResyncState::Reading as i64);
+        }
+        block_in_place(|| events.iter().for_each(|event| self.pipeline.take(event)));
+        for event in events {
+            match event {
+                Event::InSync => self.in_sync(),
+                Event::Lost => self.lost(),
+                Event::Put(_) | Event::Delete(_) | Event::Unreadable(_) | Event::Readable(_) => {}
+            }
+        }
+        debug!(events = events.len(), "the source has said something");
+        self.want();
+        self.agenda.by(Task::Report, Instant::now() + REPORT_DELAY);
+    }
+
+    fn in_sync(&mut self) {
+        if !std::mem::replace(&mut self.source_in_sync, true) {
+            info!("the source is read");
+        }
+        self.shared.metrics().resync_state.set(ResyncState::InSync as i64);
+        self.shared.with_health(|health| health.say(SOURCE, Reports::good("in sync")));
+    }
+
+    fn lost(&mut self) {
+        warn!("the source is lost: what it said last stands");
+        self.shared.metrics().resync_state.set(ResyncState::Waiting as i64);
+        // What stands is enforced: alive, and ready if it ever was.
+        let report = if self.source_in_sync {
+            Reports::good("lost; what it said last stands")
+        } else {
+            Reports::unready("not there yet")
+        };
+        self.shared.with_health(|health| health.say(SOURCE, report));
+    }
+
+    fn take_links(&mut self, changes: Vec<LinkChange>) {
+        for change in changes {
+            if change == LinkChange::InSync {
+                self.links_in_sync = true;
+                self.want();
+            }
+            self.links.apply(change);
+        }
+        if self.enforcement.has_applied() {
+            self.set_up_interfaces();
+        }
+    }
+
+    fn do_task(&mut self, task: Task) {
+        self.agenda.cancel(task);
+        match task {
+            Task::RefreshTables | Task::CheckTables | Task::RefreshSets | Task::RetryRefused => {
+                if self.enforcement.do_task(task, &mut self.agenda) {
+                    self.want();
+                }
+            }
+            Task::Retry => self.want(),
+            Task::Report => {
+                let diagnostics = block_in_place(|| self.pipeline.diagnostics());
+                self.reports.diagnostics(diagnostics);
+            }
+            Task::Watchdog => {
+                if let Some(at) = self.reports.watchdog() {
+                    self.agenda.set(Task::Watchdog, at);
+                }
+            }
+            Task::Interfaces => self.set_up_interfaces(),
+        }
+    }
+
+    /// The kernel may not be as desired.
+    fn want(&mut self) {
+        self.pending.get_or_insert_with(Instant::now);
+    }
+
+    /// Whether to make the kernel as desired now.
+    fn is_due(&mut self) -> bool {
+        if self.pending.is_none() || !self.source_in_sync || !self.links_in_sync {
+            return false;
+        }
+        // After a failure nothing but time, or a change, makes another try worth while.
+        match self.throttle.take(Instant::now()) {
+            None => true,
+            Some(at) => {
+                self.agenda.by(Task::Retry, at);
+                false
+            }
+        }
+    }
+
+    /// Makes the kernel as desired; false where a signal ends the daemon meanwhile.
+    async fn settle(&mut self) -> bool {
+        let started = Instant::now();
+        let desired = block_in_place(|| self.pipeline.desired());
+        let desired = match desired {
+            Ok(desired) => desired,
+            Err(error) => {
+                error!("no chains can be made of the policy, and nothing is programmed: {error}");
+                self.shared.metrics().failures.inc();
+                self.pending = None;
+                self.reports.main_loop_failing(&format!("no chains can be made: {error}"));
+                return true;
+            }
+        };
+        self.shared.metrics().calculation.observe(started.elapsed().as_secs_f64());
+        let config = self.pipeline.config().clone();
+        self.configure(&config);
+        self.interfaces.prepare_host(&config);
+        let ended = {
+            let apply = self.enforcement.apply(&desired, &config, self.shared.metrics(), &mut self.agenda);
+            tokio::pin!(apply);
+            tokio::select! {
+                biased;
+                done = &mut apply => Some(done),
+                _ = self.terminate.recv() => timeout(GRACE, apply).await.ok().and(None),
+                _ = self.interrupt.recv() => timeout(GRACE, apply).await.ok().and(None),
+            }
+        };
+        self.pending = None;
+        match ended {
+            None => return false,
+            Some(Err(failure)) => self.reports.main_loop_failing(&failure),
+            Some(Ok(unfinished)) => {
+                self.shared.metrics().set_rulesets(desired.rulesets.iter().map(|ruleset| &**ruleset));
+                self.enforcement.forget_connections(self.pipeline.policy(), self.shared.metrics());
+                self.reports.applied(self.pipeline.policy(), self.enforcement.quarantined());
+                self.set_up_interfaces();
+                if unfinished {
+                    self.want();
+                }
+            }
+        }
+        true
+    }
+
+    fn set_up_interfaces(&mut self) {
+        let config = self.pipeline.config();
+        let failing = block_in_place(|| self.interfaces.set_up(self.pipeline.policy(), &self.links, config));
+        if failing {
+            self.agenda.by(Task::Interfaces, Instant::now() + INTERFACE_RETRY);
+        }
+        self.reports.endpoints(self.interfaces.states(self.pipeline.policy(), &self.links));
+    }
+
+    /// Does as the parameters say that concern the daemon itself.
+    fn configure(&mut self, config: &Config) {
+        let reporting = &config.reporting;
+        if self.options.severity {
+            log::set_severity(reporting.screen.as_deref());
+        }
+        self.servers.configure(reporting, &self.shared);
+        self.reports.configure(reporting);
+    }
+
+    /// Says that the loop is alive.
+    fn tell(&mut self) {
+        let started = if self.source_in_sync && self.links_in_sync {
+            Reports::good("source and interfaces are read")
+        } else {
+            Reports::unready(match (self.source_in_sync, self.links_in_sync) {
+                (false, _) => "waits for the source",
+                (true, _) => "waits for the interfaces",
+            })
+        };
+        self.shared.with_health(|health| health.say(STARTUP, started));
+        self.reports.main_loop_waits(self.pending.map(|since| since.elapsed()));
+    }
+}
+
+/// What is said next; waits for ever where nobody is there any more.
+async fn said<T>(receiver: &mut Option<Receiver<T>>) -> Option<T> {
+    match receiver {
+        Some(receiver) => receiver.recv().await,
+        None => pending().await,
+    }
+}

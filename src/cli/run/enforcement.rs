@@ -1,0 +1,361 @@
+//! The kernel that is kept as desired: which one it is, when it is looked at, what is done after failures.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::agenda::{Agenda, Backoff, Task};
+use crate::config::{self, BackendChoice, Config};
+use crate::policy::HostPolicy;
+use crate::sync::{Desired, Quarantine};
+use crate::system::conntrack;
+use crate::system::enforcer::{Applied, Enforcer, Written};
+use crate::system::ipsets::Ipsets;
+use crate::system::iptables::{Iptables, detect};
+use crate::system::kernel::{Kernel, remove_tables};
+use crate::system::tool::Tools;
+use crate::telemetry::metrics::Metrics;
+
+/// After a failure.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// After a refusal, which time seldom mends.
+const FIRST_RETRY_OF_REFUSED: Duration = Duration::from_secs(60);
+const LAST_RETRY_OF_REFUSED: Duration = Duration::from_secs(1800);
+
+/// The longest time between two looks whether somebody else wrote.
+const RAREST_CHECK: Duration = Duration::from_secs(3600);
+
+/// The least time between them, as in Felix.
+const LEAST_CHECK: Duration = Duration::from_millis(50);
+
+/// Somebody who writes again within this time fights with us.
+const FIGHT: Duration = Duration::from_secs(60);
+
+/// So many times before we give way.
+const PATIENCE: u32 = 3;
+
+pub(super) struct Enforcement {
+    tools: String,
+    running: Option<Running>,
+    /// All tables and sets were as desired at least once.
+    has_applied: bool,
+    retries: Backoff,
+    retries_of_refused: Backoff,
+    fight: Fight,
+    /// Of this host's endpoints, as last applied.
+    addresses: BTreeSet<IpAddr>,
+}
+
+/// An enforcer, and what it was made for.
+struct Running {
+    enforcer: Enforcer<Kernel>,
+    made_for: MadeFor,
+    checks: Backoff,
+}
+
+#[derive(PartialEq, Eq)]
+struct MadeFor {
+    backend: BackendChoice,
+    lock_probe: Duration,
+    post_write_check: Duration,
+    deadline: Duration,
+}
+
+/// Another program that undoes what we do.
+struct Fight {
+    rounds: u32,
+    last: Option<Instant>,
+    truce: Backoff,
+}
+
+impl Enforcement {
+    /// Tools are looked for in the directories of `tools`.
+    pub(super) fn new(tools: &str) -> Self {
+        Self {
+            tools: tools.to_owned(),
+            running: None,
+            has_applied: false,
+            retries: Backoff::new(FIRST_RETRY, LAST_RETRY),
+            retries_of_refused: Backoff::new(FIRST_RETRY_OF_REFUSED, LAST_RETRY_OF_REFUSED),
+            fight: Fight { rounds: 0, last: None, truce: Backoff::new(FIRST_RETRY, RAREST_CHECK / 12) },
+            addresses: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn has_applied(&self) -> bool {
+        self.has_applied
+    }
+
+    pub(super) fn quarantined(&self) -> Option<&Quarantine> {
+        self.running.as_ref().map(|running| running.enforcer.quarantine())
+    }
+
+    /// Everything is read anew with the next application.
+    pub(super) fn distrust(&mut self) {
+        if let Some(Running { enforcer, .. }) = &mut self.running {
+            enforcer.distrust_tables();
+            enforcer.distrust_sets();
+            enforcer.retry_refused();
+        }
+    }
+
+    /// Does what is due; whether the kernel may not be as desired.
+    pub(super) fn do_task(&mut self, task: Task, agenda: &mut Agenda) -> bool {
+        let Some(Running { enforcer, made_for: _, checks }) = &mut self.running else { return true };
+        match task {
+            Task::RefreshTables => enforcer.distrust_tables(),
+            Task::RefreshSets => enforcer.distrust_sets(),
+            Task::RetryRefused => enforcer.retry_refused(),
+            Task::CheckTables => {
+                let now = Instant::now();
+                match enforcer.was_written_to() {
+                    // Nobody wrote: to look again costs next to nothing.
+                    Some(false) => {
+                        agenda.set(Task::CheckTables, now + checks.first());
+                        return false;
+                    }
+                    Some(true) | None => {
+                        enforcer.distrust_tables();
+                        agenda.set(Task::CheckTables, now + checks.wait());
+                    }
+                }
+            }
+            Task::Retry | Task::Report | Task::Watchdog | Task::Interfaces => {}
+        }
+        true
+    }
+
+    /// Makes the kernel as desired; whether something remains to be done soon.
+    ///
+    /// # Errors
+    /// It is not as desired; why, for people. The next try is on the agenda.
+    pub(super) async fn apply(
+        &mut self,
+        desired: &Desired,
+        config: &Config,
+        metrics: &Metrics,
+        agenda: &mut Agenda,
+    ) -> Result<bool, String> {
+        let result = self.try_to_apply(desired, config, metrics, agenda).await;
+        match &result {
+            Ok(_) => {
+                self.retries.reset();
+                agenda.cancel(Task::Retry);
+            }
+            Err(_) => {
+                metrics.failures.inc();
+                agenda.set(Task::Retry, Instant::now() + self.retries.wait());
+            }
+        }
+        result
+    }
+
+    /// Removes connections of addresses that left this host, in the background.
+    pub(super) fn forget_connections(&mut self, policy: &HostPolicy, metrics: &Metrics) {
+        let now = addresses(policy);
+        let before = std::mem::replace(&mut self.addresses, now);
+        let gone: BTreeSet<IpAddr> = before.difference(&self.addresses).copied().collect();
+        if gone.is_empty() {
+            return;
+        }
+        let removed = metrics.conntrack_removed.clone();
+        tokio::task::spawn_blocking(move || match conntrack::remove_of_addresses(&gone) {
+            Ok(number) => {
+                removed.inc_by(number as u64);
+                debug!(
+                    addresses = gone.len(),
+                    connections = number,
+                    "connections of addresses that left are removed"
+                );
+            }
+            Err(error) => {
+                warn!("connections of addresses that left can't be removed: {error}; {}", error.help())
+            }
+        });
+    }
+
+    async fn try_to_apply(
+        &mut self,
+        desired: &Desired,
+        config: &Config,
+        metrics: &Metrics,
+        agenda: &mut Agenda,
+    ) -> Result<bool, String> {
+        let started = Instant::now();
+        let is_new = self.choose_kernel(config).await?;
+        let Some(running) = &mut self.running else { return Err("there is no kernel".to_owned()) };
+        let (applied, result) = running.enforcer.apply(desired).await;
+        metrics.apply.observe(started.elapsed().as_secs_f64());
+        count(&applied, metrics);
+        self.schedule(&applied, &config.enforcement, agenda);
+        result.map_err(|error| match error.help() {
+            None => error.to_string(),
+            Some(help) => format!("{error}; {help}"),
+        })?;
+        self.has_applied = true;
+        let cleaned = is_new && self.clean_other_backend().await;
+        Ok(applied.unfinished || cleaned)
+    }
+
+    /// Finds the backend, unless that was done for these parameters; whether it had to be done.
+    async fn choose_kernel(&mut self, config: &Config) -> Result<bool, String> {
+        let config::Enforcement { backend, lock_probe, post_write_check, .. } = &config.enforcement;
+        let made_for = MadeFor {
+            backend: *backend,
+            lock_probe: *lock_probe,
+            post_write_check: *post_write_check,
+            deadline: config.reporting.watchdog,
+        };
+        if self.running.as_ref().is_some_and(|running| running.made_for == made_for) {
+            return Ok(false);
+        }
+        let deadline = if made_for.deadline.is_zero() { Tools::DEADLINE } else { made_for.deadline };
+        let tools = Tools::new(&self.tools, deadline);
+        let detected = detect(&tools, *backend).await.map_err(|error| match error.help() {
+            None => error.to_string(),
+            Some(help) => format!("{error}; {help}"),
+        })?;
+        info!(backend = detected.backend.name(), reason = detected.reason, "iptables is chosen");
+        let kernel = Kernel {
+            tables: Iptables::new(tools.clone(), detected.backend, *lock_probe),
+            sets: Ipsets::new(tools),
+        };
+        let checks = Backoff::new(LEAST_CHECK.max(*post_write_check), RAREST_CHECK);
+        self.running = Some(Running { enforcer: Enforcer::new(kernel), made_for, checks });
+        Ok(true)
+    }
+
+    /// An earlier life may have used the other backend: its chains still see every packet. Whether there were any.
+    async fn clean_other_backend(&mut self) -> bool {
+        let Some(Running { enforcer, .. }) = &mut self.running else { return false };
+        let other = enforcer.system().tables.other();
+        match remove_tables(&other).await {
+            Ok(writes) if writes.is_empty() => false,
+            Ok(writes) => {
+                let tables: Vec<String> = writes.iter().map(|write| write.what.to_string()).collect();
+                warn!(
+                    "the other backend, {}, had chains of ours, which are removed from {}",
+                    other.backend(),
+                    tables.join(", ")
+                );
+                // Sets that only those chains named can go now.
+                enforcer.distrust_sets();
+                true
+            }
+            Err(error) => {
+                // Most hosts have one backend only.
+                debug!("the other backend is not looked at: {error}");
+                false
+            }
+        }
+    }
+
+    fn schedule(&mut self, applied: &Applied, config: &config::Enforcement, agenda: &mut Agenda) {
+        let Some(Running { enforcer, made_for: _, checks }) = &mut self.running else { return };
+        let now = Instant::now();
+        if applied.tables_read > 0 {
+            plan_next(agenda, Task::RefreshTables, config.table_refresh, now);
+        }
+        if applied.sets_read {
+            plan_next(agenda, Task::RefreshSets, config.set_refresh, now);
+        }
+        let has_written = applied.writes.iter().any(|write| matches!(write.what, Written::Table(..)));
+        if has_written {
+            checks.reset();
+            agenda.set(Task::CheckTables, now + checks.wait());
+        } else if applied.tables_read > 0 {
+            agenda.by(Task::CheckTables, now + checks.first());
+        }
+        if enforcer.quarantine().is_empty() {
+            self.retries_of_refused.reset();
+            agenda.cancel(Task::RetryRefused);
+        } else if applied.quarantine_changed {
+            agenda.set(Task::RetryRefused, now + self.retries_of_refused.wait());
+        }
+        if !applied.drift.is_empty() {
+            let truce = self.fight.round(now);
+            warn!(
+                "somebody else had changed what is ours, and it is as it was again: {}",
+                some(&applied.drift)
+            );
+            if let Some(truce) = truce {
+                warn!(
+                    seconds = truce.as_secs(),
+                    "another program keeps undoing this; its changes stand until it is mended again in a while"
+                );
+                agenda.set(Task::CheckTables, now + truce);
+            }
+        }
+    }
+}
+
+impl Fight {
+    /// Somebody has undone what we did; how long to give way, where this is not the first time.
+    fn round(&mut self, now: Instant) -> Option<Duration> {
+        let pause = FIGHT.max(self.truce.current() * 2);
+        let again = self.last.is_some_and(|last| now.duration_since(last) < pause);
+        self.last = Some(now);
+        if !again {
+            self.rounds = 0;
+            self.truce.reset();
+        }
+        self.rounds += 1;
+        (self.rounds > PATIENCE).then(|| self.truce.wait())
+    }
+}
+
+fn plan_next(agenda: &mut Agenda, task: Task, interval: Option<Duration>, now: Instant) {
+    match interval {
+        Some(interval) => agenda.set(task, now + interval),
+        None => agenda.cancel(task),
+    }
+}
+
+fn count(applied: &Applied, metrics: &Metrics) {
+    let Applied { writes, tables_read, sets_read, lock, table_errors, set_errors, drift, .. } = applied;
+    let mut lines = 0;
+    let mut bytes = 0;
+    for write in writes {
+        lines += write.lines;
+        bytes += write.bytes;
+        match write.what {
+            Written::Sets => {
+                metrics.ipset_calls.inc();
+                metrics.ipset_lines.inc_by(write.lines as u64);
+            }
+            Written::Table(version, table) => {
+                metrics.restore_calls.inc();
+                metrics.add_lines(version, table, write.lines);
+            }
+        }
+    }
+    metrics.ipset_calls.inc_by(*set_errors as u64 + u64::from(*sets_read) * 2);
+    metrics.ipset_errors.inc_by(*set_errors as u64);
+    metrics.restore_calls.inc_by(*table_errors as u64);
+    metrics.restore_errors.inc_by(*table_errors as u64);
+    metrics.save_calls.inc_by(*tables_read as u64);
+    metrics.lock_wait.observe(lock.waited.as_secs_f64());
+    metrics.drift.inc_by(drift.len() as u64);
+    if writes.is_empty() {
+        debug!(tables_read, sets_read, "nothing to write");
+    } else {
+        info!(writes = writes.len(), lines, bytes, tables_read, sets_read, "applied");
+    }
+}
+
+/// The first few of many.
+fn some(names: &[String]) -> String {
+    const FEW: usize = 5;
+    let shown = names.iter().take(FEW).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > FEW { format!("{shown}, and {} more", names.len() - FEW) } else { shown }
+}
+
+fn addresses(policy: &HostPolicy) -> BTreeSet<IpAddr> {
+    let endpoints = policy.endpoints.values().filter(|local| local.shadowed_by.is_none());
+    endpoints.flat_map(|local| local.endpoint.networks.iter().map(ipnet::IpNet::addr)).collect()
+}

@@ -1,0 +1,393 @@
+//! One look at the file system: what is there now against what was said of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::super::files::{self, Found, Id};
+use super::super::{FileReading, readings};
+use super::inotify::Watches;
+use super::notices::{News, Notices, Touch};
+use super::said::{Batch, Said};
+use super::survey::{Reach, Sighted, Stamp, Survey};
+use crate::datastore::{Event, Place, ReadError, ReadErrorKind};
+
+/// What was said so far, and what that was made of.
+pub(super) struct Follower {
+    locations: Vec<PathBuf>,
+    notices: Arc<Notices>,
+    watches: Watches,
+    reach: Arc<Reach>,
+    files: BTreeMap<PathBuf, File>,
+    /// Files of which nobody told that they changed, so that they may still be written to.
+    young: BTreeMap<PathBuf, Young>,
+    away: BTreeMap<PathBuf, ReadErrorKind>,
+    told: Told,
+    /// To be said together with what is still to be read.
+    held: Vec<Event>,
+    due: Instant,
+}
+
+/// What comes of a look.
+pub(super) struct Look {
+    pub(super) events: Vec<Event>,
+    /// When to look at everything, whatever the kernel tells.
+    pub(super) due: Instant,
+}
+
+/// A file that something was said of.
+#[derive(Default)]
+struct File {
+    /// When it was read last; none, if it could not even be looked at.
+    stamp: Option<Stamp>,
+    /// Whether another text would have another stamp.
+    is_sure: bool,
+    /// Looked at since the source was lost last.
+    is_current: bool,
+    said: Said,
+}
+
+#[derive(Clone, Copy)]
+struct Young {
+    stamp: Stamp,
+    /// With this stamp, and with any.
+    seen: Instant,
+    first_seen: Instant,
+}
+
+/// What was said last of the source as a whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    InSync,
+    Lost,
+}
+
+struct ToRead {
+    path: PathBuf,
+    real: PathBuf,
+    stamp: Stamp,
+    touch: Touch,
+}
+
+/// What is still to come before all is said.
+#[derive(Default)]
+struct Waiting {
+    /// When it is worth another look; the kernel may tell before.
+    again: Option<Duration>,
+    /// Something of which nothing was said yet: what went may have got this name.
+    is_unknown: bool,
+    /// Something that was not looked at since the source was lost.
+    is_stale: bool,
+}
+
+impl Follower {
+    const BACKSTOP: Duration = Duration::from_secs(30);
+    /// Where the kernel does not tell.
+    const POLL: Duration = Duration::from_secs(2);
+    /// A watched file that did not change for so long is not being written.
+    const CALM: Duration = Duration::from_millis(50);
+    const SHORTEST: Duration = Duration::from_millis(10);
+    /// A tree that changes faster than this many walks through it is looked at again later.
+    const WALKS: usize = 8;
+
+    pub(super) fn new(locations: Vec<PathBuf>, notices: Arc<Notices>) -> Self {
+        Self {
+            locations,
+            watches: Watches::new(Arc::clone(&notices)),
+            notices,
+            reach: Arc::default(),
+            files: BTreeMap::new(),
+            young: BTreeMap::new(),
+            away: BTreeMap::new(),
+            told: Told::Nothing,
+            held: Vec::new(),
+            due: Instant::now(),
+        }
+    }
+
+    /// Reads what the news make necessary. Blocks for as long as that takes.
+    pub(super) fn look(&mut self, news: &News) -> Look {
+        let events = match self.known(news) {
+            Some(to_read) => self.look_at(to_read),
+            None => self.look_at_all(news),
+        };
+        Look { events, due: self.due }
+    }
+
+    /// What is to be read, if the news are of known files alone that are still what they were.
+    fn known(&self, news: &News) -> Option<Vec<ToRead>> {
+        if news.is_overrun || news.is_due {
+            return None;
+        }
+        let mut to_read = Vec::new();
+        for (real, &touch) in &news.touched {
+            if let Some(path) = self.reach.files.get(real) {
+                let known = self.files.get(path)?;
+                let stamp = alone(real)?;
+                if known.stamp?.links != 1 {
+                    return None;
+                }
+                let is_changed = !known.is_sure || known.stamp != Some(stamp);
+                if is_changed && (touch == Touch::Restless || !self.notices.is_open(real)) {
+                    to_read.push(ToRead { path: path.clone(), real: real.clone(), stamp, touch });
+                }
+            } else if self.reach.steps.contains(real)
+                || self.reach.directories.contains(real)
+                || may_matter(real)
+            {
+                return None;
+            }
+        }
+        Some(to_read)
+    }
+
+    fn look_at(&mut self, to_read: Vec<ToRead>) -> Vec<Event> {
+        let mut batch = Batch::default();
+        let mut waiting = Waiting::default();
+        self.read(to_read, &mut batch, &mut waiting);
+        if let Some(again) = waiting.again {
+            self.due = self.due.min(Instant::now() + again);
+        }
+        batch.into_events()
+    }
+
+    fn look_at_all(&mut self, news: &News) -> Vec<Event> {
+        let mut batch = Batch::default();
+        let mut waiting = Waiting::default();
+        let Survey { files, mut away, adrift, reach, watched: _ } = self.survey(news, &mut waiting);
+        self.reach = reach;
+        away.extend(adrift.into_iter().filter(|(path, _)| self.knows_below(path)));
+        if !away.is_empty() {
+            self.files.values_mut().for_each(|file| file.is_current = false);
+        }
+        self.reread_locations(&away, &mut batch);
+
+        let is_below_away = |path: &Path| path.ancestors().any(|above| away.contains_key(above));
+        let missing: Vec<PathBuf> =
+            self.files.keys().filter(|path| !files.contains_key(*path)).cloned().collect();
+        let (standing, gone): (Vec<_>, Vec<_>) = missing.into_iter().partition(|path| is_below_away(path));
+        let standing = self.ids(&standing);
+        let to_read = self.changed(files, &standing, news, &mut batch, &mut waiting);
+        self.read(to_read, &mut batch, &mut waiting);
+        if !waiting.is_unknown {
+            for path in gone {
+                if let Some(file) = self.files.remove(&path) {
+                    file.said.withdraw(&files::name(&path), &mut batch);
+                }
+            }
+        }
+
+        let is_held = away.is_empty() && self.told != Told::InSync && waiting.is_stale;
+        if !is_held {
+            self.tell(away, &mut batch);
+        }
+        let backstop = if self.watches.is_whole() { Self::BACKSTOP } else { Self::POLL };
+        self.due = Instant::now() + waiting.again.map_or(backstop, |again| again.min(backstop));
+        self.held.extend(batch.into_events());
+        if is_held { Vec::new() } else { std::mem::take(&mut self.held) }
+    }
+
+    /// Watches before it looks. What went is looked for once more, as a walk can miss what is renamed under its feet.
+    fn survey(&mut self, news: &News, waiting: &mut Waiting) -> Survey {
+        self.watches.forget(news);
+        let mut survey = Survey::of(&self.locations);
+        let mut is_searched = false;
+        for _ in 0..Self::WALKS {
+            self.notices.attend_to(Arc::clone(&survey.reach));
+            let is_news = self.watches.set(&survey.watched);
+            let is_missed = !is_searched && self.files.keys().any(|path| !survey.files.contains_key(path));
+            if !is_news && !is_missed {
+                return survey;
+            }
+            is_searched |= is_missed;
+            survey = Survey::of(&self.locations);
+        }
+        waiting.look_again(Self::CALM);
+        survey
+    }
+
+    fn knows_below(&self, path: &Path) -> bool {
+        let next =
+            self.files.range::<Path, _>((std::ops::Bound::Included(path), std::ops::Bound::Unbounded)).next();
+        next.is_some_and(|(file, _)| file.starts_with(path))
+    }
+
+    /// What is wrong with a location that is a file, and in it, is said under one name: that it is back takes back both.
+    fn reread_locations(&mut self, away: &BTreeMap<PathBuf, ReadErrorKind>, batch: &mut Batch) {
+        let back: Vec<PathBuf> = self.away.keys().filter(|path| !away.contains_key(*path)).cloned().collect();
+        for path in back {
+            if let Some(file) = self.files.get_mut(&path) {
+                self.away.remove(&path);
+                file.is_sure = false;
+                file.said.forget_errors();
+                batch.cleared.push(files::name(&path));
+            }
+        }
+    }
+
+    fn ids(&self, paths: &[PathBuf]) -> BTreeSet<Id> {
+        paths.iter().filter_map(|path| Some(self.files.get(path)?.stamp?.id)).collect()
+    }
+
+    /// What has another stamp than it had, or may have another text all the same. What could not be looked at is said.
+    fn changed(
+        &mut self,
+        files: BTreeMap<PathBuf, Sighted>,
+        standing: &BTreeSet<Id>,
+        news: &News,
+        batch: &mut Batch,
+        waiting: &mut Waiting,
+    ) -> Vec<ToRead> {
+        let before = std::mem::take(&mut self.young);
+        let mut to_read = Vec::new();
+        for (path, sighted) in files {
+            let known = self.files.get_mut(&path);
+            match sighted {
+                Sighted::Unreachable(kind) => {
+                    let source = files::name(&path);
+                    let errors = vec![unreadable(&path, kind)];
+                    let file = self.files.entry(path).or_default();
+                    file.stamp = None;
+                    file.is_current = true;
+                    file.said.take(&source, FileReading { entries: Vec::new(), errors }, batch);
+                }
+                Sighted::File { stamp, real } => {
+                    match known {
+                        Some(known) if known.is_sure && known.stamp == Some(stamp) => {
+                            known.is_current = true;
+                            continue;
+                        }
+                        // A second name of what stands under the first, which can't be looked at.
+                        None if standing.contains(&stamp.id) => continue,
+                        Some(_) | None => {}
+                    }
+                    match self.rest(&path, &real, stamp, before.get(&path), news) {
+                        Ok(touch) => to_read.push(ToRead { path, real, stamp, touch }),
+                        Err(again) => self.wait(&path, again, waiting),
+                    }
+                }
+            }
+        }
+        to_read
+    }
+
+    /// Whether the file may be read, or else when that is worth another look.
+    fn rest(
+        &mut self,
+        path: &Path,
+        real: &Path,
+        stamp: Stamp,
+        before: Option<&Young>,
+        news: &News,
+    ) -> Result<Touch, Option<Duration>> {
+        match news.touched.get(real) {
+            Some(Touch::Restless) => return Ok(Touch::Restless),
+            Some(Touch::Rested) | None if self.notices.is_open(real) => return Err(None),
+            Some(Touch::Rested) => return Ok(Touch::Rested),
+            None => {}
+        }
+        let now = Instant::now();
+        let first_seen = before.map_or(now, |young| young.first_seen);
+        let seen = before.filter(|young| young.stamp == stamp).map_or(now, |young| young.seen);
+        self.young.insert(path.to_owned(), Young { stamp, seen, first_seen });
+        let calm = if self.watches.is_whole() { Self::CALM } else { Notices::PAUSE };
+        let age = stamp.rested(SystemTime::now()).max(now - seen);
+        if age >= calm {
+            Ok(Touch::Rested)
+        } else if now - first_seen >= Notices::PATIENCE {
+            Ok(Touch::Restless)
+        } else {
+            Err(Some(calm - age))
+        }
+    }
+
+    fn wait(&self, path: &Path, again: Option<Duration>, waiting: &mut Waiting) {
+        if let Some(again) = again {
+            waiting.look_again(again);
+        }
+        let known = self.files.get(path);
+        waiting.is_unknown |= known.is_none();
+        waiting.is_stale |= known.is_none_or(|known| !known.is_current);
+    }
+
+    /// Reads, and takes what nobody wrote to in the meantime.
+    fn read(&mut self, to_read: Vec<ToRead>, batch: &mut Batch, waiting: &mut Waiting) {
+        if to_read.is_empty() {
+            return;
+        }
+        let now = SystemTime::now();
+        let found: Vec<Found> = to_read.iter().map(|file| Found::File(file.path.clone())).collect();
+        let readings = readings(&found);
+        self.watches.catch_up();
+        for (ToRead { path, real, stamp, touch }, reading) in to_read.into_iter().zip(readings) {
+            let is_rested =
+                !self.notices.is_open(&real) && Stamp::of(&path).is_ok_and(|after| after == stamp);
+            if touch == Touch::Rested && !is_rested {
+                self.wait(&path, Some(Self::CALM), waiting);
+                continue;
+            }
+            self.young.remove(&path);
+            let source = files::name(&path);
+            let file = self.files.entry(path).or_default();
+            file.stamp = Some(stamp);
+            file.is_sure = stamp.is_sure(now);
+            file.is_current = true;
+            file.said.take(&source, reading, batch);
+        }
+    }
+
+    /// Says of the source as a whole what has not been said.
+    fn tell(&mut self, away: BTreeMap<PathBuf, ReadErrorKind>, batch: &mut Batch) {
+        for (path, kind) in &away {
+            let before = self.away.get(path);
+            if before != Some(kind) {
+                batch.cleared.extend(before.map(|_| files::name(path)));
+                batch.unreadable.push(unreadable(path, kind.clone()));
+            }
+        }
+        let back = self.away.keys().filter(|path| !away.contains_key(*path));
+        batch.back.extend(back.map(|path| files::name(path)));
+        let told = if away.is_empty() { Told::InSync } else { Told::Lost };
+        if told != self.told {
+            batch.end = Some(if away.is_empty() { Event::InSync } else { Event::Lost });
+        }
+        self.told = told;
+        self.away = away;
+    }
+}
+
+impl Waiting {
+    fn look_again(&mut self, after: Duration) {
+        let after = after.max(Follower::SHORTEST);
+        self.again = Some(self.again.map_or(after, |again| again.min(after)));
+    }
+}
+
+/// The stamp of a file that has this one name.
+fn alone(real: &Path) -> Option<Stamp> {
+    let metadata = fs::symlink_metadata(real).ok()?;
+    let stamp = Stamp::from(&metadata);
+    (metadata.is_file() && stamp.links == 1).then_some(stamp)
+}
+
+/// Whether what has this unknown name may be, or lead to, something to read. An editor's files beside the one that it
+/// saves do not.
+fn may_matter(real: &Path) -> bool {
+    if real.file_name().is_none_or(|name| name.as_bytes().starts_with(b".")) {
+        return false;
+    }
+    files::is_manifest(real)
+        || match fs::symlink_metadata(real) {
+            Ok(metadata) => !metadata.is_file(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+}
+
+fn unreadable(path: &Path, kind: ReadErrorKind) -> ReadError {
+    ReadError { place: Place { source: files::name(path), line: 0, column: 0 }, excerpt: None, kind }
+}

@@ -1,0 +1,23 @@
+//! One contract for every source that is followed, and what only directories of manifests can do.
+
+mod contract;
+mod directory;
+mod random;
+mod restricted;
+mod seen;
+
+use felix_rs::datastore::Event;
+use tokio::sync::mpsc::Receiver;
+
+/// Something that can be followed, as its users change it.
+trait Source {
+    /// Starts to follow. Done once.
+    fn follow(&self) -> Receiver<Vec<Event>>;
+    /// The object says `value` from now on.
+    fn put(&self, object: &str, value: u32);
+    fn delete(&self, object: &str);
+    /// From now on nobody can read it.
+    fn take_away(&self);
+    /// It is there again, with what was put in the meantime.
+    fn bring_back(&self);
+}

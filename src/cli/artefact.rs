@@ -27,6 +27,8 @@ pub(super) struct Artefact {
 enum Kind {
     Sets,
     Table(IpVersion, TableName),
+    /// Only where something is programmed already.
+    SetRemovals,
 }
 
 /// Which artefacts were asked for.
@@ -35,16 +37,15 @@ pub(super) struct Selection {
     pub(super) versions: Vec<IpVersion>,
 }
 
-/// What a kernel without anything of ours is given, in the order of applying.
-pub(super) fn of(desired: &Desired) -> Vec<Artefact> {
+/// What a kernel that has `programmed` is given, in the order of applying.
+pub(super) fn of(desired: &Desired, programmed: &Programmed) -> Vec<Artefact> {
     let kind = |step: &Step| match step {
-        Step::Sets(_) => Some(Kind::Sets),
-        Step::Table(changes) => Some(Kind::Table(changes.version(), changes.table())),
-        // Nothing is there yet that could be removed.
-        Step::RemoveSets(_) => None,
+        Step::Sets(_) => Kind::Sets,
+        Step::Table(changes) => Kind::Table(changes.version(), changes.table()),
+        Step::RemoveSets(_) => Kind::SetRemovals,
     };
-    let plan = plan(desired, &Programmed::default());
-    plan.steps().filter_map(|step| Some(Artefact { kind: kind(step)?, text: step.text() })).collect()
+    let plan = plan(desired, programmed);
+    plan.steps().map(|step| Artefact { kind: kind(step), text: step.text() }).collect()
 }
 
 /// All that was selected as one text, each artefact under a comment that names its tool.
@@ -57,6 +58,8 @@ impl Selection {
     /// File name and text of everything selected; what there is nothing of is empty.
     pub(super) fn files<'a>(&self, artefacts: &'a [Artefact]) -> Vec<(String, &'a str)> {
         let kinds = self.parts.iter().flat_map(|part| self.kinds(*part));
+        // A golden file is of a kernel that had nothing.
+        let kinds = kinds.filter(|kind| *kind != Kind::SetRemovals);
         kinds
             .map(|kind| {
                 let artefact = artefacts.iter().find(|artefact| artefact.kind == kind);
@@ -81,7 +84,7 @@ impl Selection {
     fn kinds(&self, part: Part) -> Vec<Kind> {
         let tables = |table| self.versions.iter().map(|version| Kind::Table(*version, table)).collect();
         match part {
-            Part::Ipset => vec![Kind::Sets],
+            Part::Ipset => vec![Kind::Sets, Kind::SetRemovals],
             Part::Raw => tables(TableName::Raw),
             Part::Mangle => tables(TableName::Mangle),
             Part::Nat => tables(TableName::Nat),
@@ -95,7 +98,7 @@ impl Selection {
 impl Kind {
     fn tool(self) -> &'static str {
         match self {
-            Self::Sets => "ipset restore",
+            Self::Sets | Self::SetRemovals => "ipset restore",
             Self::Table(IpVersion::V4, _) => "iptables-restore --noflush",
             Self::Table(IpVersion::V6, _) => "ip6tables-restore --noflush",
         }
@@ -103,7 +106,7 @@ impl Kind {
 
     fn file(self) -> String {
         match self {
-            Self::Sets => "ipset".to_owned(),
+            Self::Sets | Self::SetRemovals => "ipset".to_owned(),
             Self::Table(IpVersion::V4, table) => format!("{}.v4", table.name()),
             Self::Table(IpVersion::V6, table) => format!("{}.v6", table.name()),
         }

@@ -9,6 +9,7 @@
 mod artefact;
 mod chains;
 mod check;
+mod cleanup;
 mod cluster;
 mod configuration;
 mod diff;
@@ -16,6 +17,7 @@ mod explain;
 mod explanation;
 mod golden;
 mod json;
+mod kernel;
 mod log;
 mod render;
 mod report;
@@ -51,6 +53,7 @@ enum Command {
     Test(test::Arguments),
     Diff(diff::Arguments),
     Run(run::Arguments),
+    Cleanup(cleanup::Arguments),
 }
 
 /// How a command ended; the numbers are part of the interface.
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Cleanup(arguments) => cleanup::run(&arguments),
         Command::Run(arguments) => run::run(&arguments, severity),
     };
     match outcome {

@@ -7,12 +7,13 @@ use clap::{Args, ValueEnum};
 use tracing::info;
 
 use super::artefact::{Part, Selection};
-use super::{Failure, Outcome, artefact, configuration, golden, json, report, source};
+use super::{Failure, Outcome, artefact, configuration, golden, json, kernel, report, source};
 use crate::Pipeline;
+use crate::config::Config;
 use crate::datastore::Place;
 use crate::model::{Code, Diagnostic, IpVersion, Severity};
 use crate::rules::CompileError;
-use crate::sync::Desired;
+use crate::sync::{Desired, Programmed};
 use crate::verdict::check::{Checked, check};
 
 /// Print what one host would be programmed with: IP sets first, then tables, in the order of applying.
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
     /// Rewrite the files of --golden instead
     #[arg(long, requires = "golden")]
     update: bool,
+    /// Print only what would change of what is programmed now, in this network namespace; exits 1 where something would
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["golden", "format"])]
+    against: Option<Against>,
     /// First hold the chains against the policy, packet by packet; exits 1 with a packet where they differ
     #[arg(long)]
     verify: bool,
@@ -63,6 +67,12 @@ enum Family {
 enum Format {
     Text,
     Json,
+}
+
+/// What is there already.
+#[derive(Clone, Copy, ValueEnum)]
+enum Against {
+    Kernel,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -85,11 +95,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     if let (true, Ok(desired)) = (arguments.verify, &desired) {
         diagnostics.extend(verify(&host, &pipeline, desired));
     }
+    let config = pipeline.config().clone();
     // The process is about to end: freeing a large cluster piece by piece would only take time.
     std::mem::forget(pipeline);
     diagnostics.extend(desired.as_ref().err().map(|error| refused(&host, error)));
     super::say(&report::for_stderr(&diagnostics));
-    let outcome = desired.map_or(Ok(Outcome::Found), |desired| show(arguments, &desired))?;
+    let outcome = desired.map_or(Ok(Outcome::Found), |desired| show(arguments, &desired, &config))?;
     Ok(if report::has_errors(&diagnostics) { Outcome::Found } else { outcome })
 }
 
@@ -132,15 +143,20 @@ fn about_host(host: &str, code: Code, message: String, label: &str) -> Diagnosti
 }
 
 /// Prints or compares what was asked for.
-fn show(arguments: &Arguments, desired: &Desired) -> Result<Outcome, Failure> {
+fn show(arguments: &Arguments, desired: &Desired, config: &Config) -> Result<Outcome, Failure> {
     let selection = arguments.selection();
+    if let Some(Against::Kernel) = arguments.against {
+        let changes = artefact::text(&selection, &artefact::of(desired, &kernel::programmed(config)?));
+        super::print(&changes)?;
+        return Ok(if changes.is_empty() { Outcome::Clean } else { Outcome::Found });
+    }
+    let nothing = Programmed::default();
     match (&arguments.golden, arguments.format) {
         (Some(directory), _) => {
-            golden::compare(directory, &selection, &artefact::of(desired), arguments.update)
+            golden::compare(directory, &selection, &artefact::of(desired, &nothing), arguments.update)
         }
-        (None, Format::Text) => {
-            super::print(&artefact::text(&selection, &artefact::of(desired))).map(|()| Outcome::Clean)
-        }
+        (None, Format::Text) => super::print(&artefact::text(&selection, &artefact::of(desired, &nothing)))
+            .map(|()| Outcome::Clean),
         (None, Format::Json) => super::print(&json::desired(desired, &selection)).map(|()| Outcome::Clean),
     }
 }

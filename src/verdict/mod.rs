@@ -7,6 +7,7 @@
 
 pub mod chains;
 pub mod check;
+pub mod connections;
 pub mod explain;
 pub mod flows;
 pub mod packet;

@@ -24,6 +24,8 @@ pub(super) enum Task {
     Watchdog,
     /// Set up interfaces again that could not be set up.
     Interfaces,
+    /// Look whether the pass over the table of connections has ended.
+    Connections,
 }
 
 /// At most one time for each task.

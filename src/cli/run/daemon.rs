@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::agenda::{Agenda, Task, Throttle};
-use super::enforcement::Enforcement;
+use super::connections::Cutter;
+use super::enforcement::{self, Enforcement};
 use super::http::{Servers, Shared};
 use super::interfaces::Interfaces;
 use super::reports::Reports;
@@ -29,6 +30,9 @@ const REPORT_DELAY: Duration = Duration::from_millis(500);
 
 /// How long an interface that could not be set up is left.
 const INTERFACE_RETRY: Duration = Duration::from_secs(10);
+
+/// How long a pass over the table of connections is waited for before it is asked again whether it has ended.
+const CONNECTIONS_PAUSE: Duration = Duration::from_secs(1);
 
 /// The names of the parts in health's answers, as Felix has them.
 const STARTUP: &str = "FelixStartup";
@@ -78,6 +82,7 @@ pub(super) struct Daemon {
     throttle: Throttle,
     enforcement: Enforcement,
     interfaces: Interfaces,
+    cutter: Cutter,
     links: Links,
     reports: Reports,
     shared: Shared,
@@ -117,6 +122,7 @@ impl Daemon {
             agenda,
             throttle: Throttle::new(Instant::now()),
             interfaces: Interfaces::new(),
+            cutter: Cutter::new(),
             links: Links::default(),
             reports: Reports::new(shared.clone(), watchdog),
             shared,
@@ -269,6 +275,13 @@ impl Daemon {
                 }
             }
             Task::Interfaces => self.set_up_interfaces(),
+            Task::Connections => {
+                let (policy, config) = (self.pipeline.policy(), self.pipeline.config());
+                self.cutter.go_on(policy, config, &self.links, self.shared.metrics());
+                if self.cutter.has_work() {
+                    self.agenda.by(Task::Connections, Instant::now() + CONNECTIONS_PAUSE);
+                }
+            }
         }
     }
 
@@ -324,9 +337,13 @@ impl Daemon {
         match ended {
             None => return false,
             Some(Err(failure)) => self.reports.main_loop_failing(&failure),
-            Some(Ok(unfinished)) => {
+            Some(Ok(enforcement::Outcome { changed, unfinished })) => {
                 self.shared.metrics().set_rulesets(desired.rulesets.iter().map(|ruleset| &**ruleset));
-                self.enforcement.forget_connections(self.pipeline.policy(), self.shared.metrics());
+                let policy = self.pipeline.policy();
+                self.cutter.applied(policy, &config, &self.links, changed, self.shared.metrics());
+                if self.cutter.has_work() {
+                    self.agenda.by(Task::Connections, Instant::now() + CONNECTIONS_PAUSE);
+                }
                 self.reports.applied(self.pipeline.policy(), self.enforcement.quarantined());
                 self.set_up_interfaces();
                 if unfinished {

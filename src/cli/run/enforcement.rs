@@ -1,7 +1,5 @@
 //! The kernel that is kept as desired: which one it is, when it is looked at, what is done after failures.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,9 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::agenda::{Agenda, Backoff, Task};
 use crate::config::{self, BackendChoice, Config};
-use crate::policy::HostPolicy;
 use crate::sync::{Desired, Quarantine};
-use crate::system::conntrack;
 use crate::system::enforcer::{Applied, Enforcer, Written};
 use crate::system::ipsets::Ipsets;
 use crate::system::iptables::{Iptables, detect};
@@ -47,8 +43,14 @@ pub(super) struct Enforcement {
     retries: Backoff,
     retries_of_refused: Backoff,
     fight: Fight,
-    /// Of this host's endpoints, as last applied.
-    addresses: BTreeSet<IpAddr>,
+}
+
+/// What an application has done.
+pub(super) struct Outcome {
+    /// The kernel was not as desired before.
+    pub(super) changed: bool,
+    /// Something remains to be done soon.
+    pub(super) unfinished: bool,
 }
 
 /// An enforcer, and what it was made for.
@@ -83,7 +85,6 @@ impl Enforcement {
             retries: Backoff::new(FIRST_RETRY, LAST_RETRY),
             retries_of_refused: Backoff::new(FIRST_RETRY_OF_REFUSED, LAST_RETRY_OF_REFUSED),
             fight: Fight { rounds: 0, last: None, truce: Backoff::new(FIRST_RETRY, RAREST_CHECK / 12) },
-            addresses: BTreeSet::new(),
         }
     }
 
@@ -125,12 +126,12 @@ impl Enforcement {
                     }
                 }
             }
-            Task::Retry | Task::Report | Task::Watchdog | Task::Interfaces => {}
+            Task::Retry | Task::Report | Task::Watchdog | Task::Interfaces | Task::Connections => {}
         }
         true
     }
 
-    /// Makes the kernel as desired; whether something remains to be done soon.
+    /// Makes the kernel as desired.
     ///
     /// # Errors
     /// It is not as desired; why, for people. The next try is on the agenda.
@@ -140,7 +141,7 @@ impl Enforcement {
         config: &Config,
         metrics: &Metrics,
         agenda: &mut Agenda,
-    ) -> Result<bool, String> {
+    ) -> Result<Outcome, String> {
         let result = self.try_to_apply(desired, config, metrics, agenda).await;
         match &result {
             Ok(_) => {
@@ -155,37 +156,13 @@ impl Enforcement {
         result
     }
 
-    /// Removes connections of addresses that left this host, in the background.
-    pub(super) fn forget_connections(&mut self, policy: &HostPolicy, metrics: &Metrics) {
-        let now = addresses(policy);
-        let before = std::mem::replace(&mut self.addresses, now);
-        let gone: BTreeSet<IpAddr> = before.difference(&self.addresses).copied().collect();
-        if gone.is_empty() {
-            return;
-        }
-        let removed = metrics.conntrack_removed.clone();
-        tokio::task::spawn_blocking(move || match conntrack::remove_of_addresses(&gone) {
-            Ok(number) => {
-                removed.inc_by(number as u64);
-                debug!(
-                    addresses = gone.len(),
-                    connections = number,
-                    "connections of addresses that left are removed"
-                );
-            }
-            Err(error) => {
-                warn!("connections of addresses that left can't be removed: {error}; {}", error.help())
-            }
-        });
-    }
-
     async fn try_to_apply(
         &mut self,
         desired: &Desired,
         config: &Config,
         metrics: &Metrics,
         agenda: &mut Agenda,
-    ) -> Result<bool, String> {
+    ) -> Result<Outcome, String> {
         let started = Instant::now();
         let is_new = self.choose_kernel(config).await?;
         let Some(running) = &mut self.running else { return Err("there is no kernel".to_owned()) };
@@ -199,7 +176,7 @@ impl Enforcement {
         })?;
         self.has_applied = true;
         let cleaned = is_new && self.clean_other_backend().await;
-        Ok(applied.unfinished || cleaned)
+        Ok(Outcome { changed: !applied.writes.is_empty(), unfinished: applied.unfinished || cleaned })
     }
 
     /// Finds the backend, unless that was done for these parameters; whether it had to be done.
@@ -353,9 +330,4 @@ fn some(names: &[String]) -> String {
     const FEW: usize = 5;
     let shown = names.iter().take(FEW).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > FEW { format!("{shown}, and {} more", names.len() - FEW) } else { shown }
-}
-
-fn addresses(policy: &HostPolicy) -> BTreeSet<IpAddr> {
-    let endpoints = policy.endpoints.values().filter(|local| local.shadowed_by.is_none());
-    endpoints.flat_map(|local| local.endpoint.networks.iter().map(ipnet::IpNet::addr)).collect()
 }

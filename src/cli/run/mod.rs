@@ -1,6 +1,7 @@
 //! `felix-rs run`: the daemon. Keeps the kernel of this host as the source says.
 
 mod agenda;
+mod connections;
 mod daemon;
 mod enforcement;
 mod http;
@@ -88,9 +89,9 @@ fn system_hostname() -> Result<String, Failure> {
     Ok(name.trim().to_lowercase())
 }
 
-/// Two daemons would undo each other's work. The name lives in the network namespace, as what they write does, and
-/// goes with the process.
-fn only_one() -> Result<UnixListener, Failure> {
+/// Held by the daemon, and by who must not meet one: two would undo each other's work. The name lives in the network
+/// namespace, as what they write does, and goes with the process.
+pub(super) fn only_one() -> Result<UnixListener, Failure> {
     let failure = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             Failure::Usage("another felix-rs keeps this network namespace\nhelp: end it first".to_owned())

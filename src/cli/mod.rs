@@ -24,6 +24,7 @@ mod report;
 mod run;
 mod source;
 mod test;
+mod unit;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ enum Command {
     Diff(diff::Arguments),
     Run(run::Arguments),
     Cleanup(cleanup::Arguments),
+    Unit(unit::Arguments),
 }
 
 /// How a command ended; the numbers are part of the interface.
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Unit(arguments) => unit::run(&arguments),
         Command::Cleanup(arguments) => cleanup::run(&arguments),
         Command::Run(arguments) => run::run(&arguments, severity),
     };

@@ -60,7 +60,6 @@ pub(super) fn run(arguments: &Arguments, severity: bool) -> Result<Outcome, Fail
         Some(host) => host,
         None => system_hostname()?,
     };
-    let _only = only_one()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -73,6 +72,7 @@ pub(super) fn run(arguments: &Arguments, severity: bool) -> Result<Outcome, Fail
         let locations = arguments.datastore.iter().map(|path| Location::from(PathBuf::from(path))).collect();
         let source = yaml::watch(locations)
             .map_err(|error| Failure::Usage(format!("{error}\nhelp: {}", error.help())))?;
+        let _only = only_one()?;
         let pipeline = Pipeline::new(host.as_str().into(), given.sources);
         let options = daemon::Options { tools: arguments.tools.clone(), config, severity };
         daemon::Daemon::new(pipeline, source, metrics, options)?.run().await

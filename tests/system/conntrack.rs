@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     ("conntrack::those_behind_nat_go", those_behind_nat_go),
     ("conntrack::those_in_a_zone_go", those_in_a_zone_go),
     ("conntrack::those_that_are_unwanted_go", those_that_are_unwanted_go),
+    ("conntrack::one_that_is_gone_is_as_good_as_removed", one_that_is_gone),
     ("conntrack::a_long_table", a_long_table),
 ];
 
@@ -274,6 +275,22 @@ fn those_that_are_unwanted_go() -> Verdict {
     let removed = remove_where(IpVersion::V4, |entry| entry.original.protocol == 6);
     expect("removed", removed.map_err(|e| e.to_string())?, 2)?;
     expect_table(&["10.9.0.1 17", "10.9.0.3 17", "fd09::1 17", "fd09::1 6", "fd09::3 17", "fd09::3 6"])
+}
+
+/// It goes between being listed and being removed.
+fn one_that_is_gone() -> Verdict {
+    let mut cable = Cable::new("")?;
+    cable.talk("10.9.0.1", V4_PEER)?;
+    let mut meanwhile = Ok(0);
+    let removed = remove_where(IpVersion::V4, |_| {
+        if meanwhile == Ok(0) {
+            meanwhile = remove(&["10.9.0.1"]);
+        }
+        true
+    });
+    expect("meanwhile", meanwhile?, 2)?;
+    expect("removed", removed.map_err(|e| e.to_string())?, 0)?;
+    expect_table(&[])
 }
 
 /// More than one datagram, and removed while it is listed.

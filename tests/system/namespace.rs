@@ -42,7 +42,7 @@ pub fn work(name: &str, cases: &[Case]) -> ExitCode {
 
 /// Has a trial carried out in a new namespace.
 pub fn carry_out(name: &str) -> Verdict {
-    verdict(&["unshare", "--net"], name)
+    verdict(&["unshare", "--net", "--mount"], name)
 }
 
 /// Has it carried out in this one, which it must refuse.

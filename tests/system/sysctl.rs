@@ -4,13 +4,14 @@ use std::fs;
 
 use felix_rs::system::sysctl::{Outcome, Sysctls};
 
-use crate::namespace::ip;
+use crate::namespace::{ip, run};
 use crate::{Case, Verdict};
 
 pub const CASES: &[Case] = &[
     ("sysctl::a_host", a_host),
     ("sysctl::a_workload", || a_workload("cali1")),
     ("sysctl::dots_in_a_name", || a_workload("eth0.5")),
+    ("sysctl::as_in_a_container", as_in_a_container),
     ("sysctl::no_such_interface", no_such_interface),
 ];
 
@@ -57,6 +58,21 @@ fn a_workload(name: &str) -> Verdict {
 fn no_such_interface() -> Verdict {
     match Sysctls::below("/proc/sys").workload("cali1", true, false, "0") {
         Err(error) if error.help().contains("is gone") => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// With settings that can only be read, in the mounts of this trial alone.
+fn as_in_a_container() -> Verdict {
+    ip("link add cali1 type veth peer name other\n")?;
+    run(&["mount", "--bind", "/proc/sys", "/proc/sys"], "")?;
+    run(&["mount", "-o", "remount,bind,ro", "/proc/sys"], "")?;
+    match Sysctls::below("/proc/sys").workload("cali1", true, false, "0") {
+        Err(error) if error.help().contains("in a container") => {
+            let said = error.to_string();
+            let want = "/proc/sys/net/ipv4/conf/cali1/route_localnet: writing 1: Read-only file system (os error 30)";
+            if said == want { Ok(()) } else { Err(said) }
+        }
         other => Err(format!("{other:?}")),
     }
 }

@@ -13,7 +13,6 @@ const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
 const STATUS: u16 = 3;
 const MARK: u16 = 8;
-const ID: u16 = 12;
 const ZONE: u16 = 18;
 
 /// In a tuple, and in its two parts.
@@ -43,8 +42,6 @@ pub struct Entry<'a> {
     /// What the kernel finds it by.
     key: &'a [u8],
     zone_key: Option<&'a [u8]>,
-    /// Another one that has the same tuple by now has another one.
-    id: Option<&'a [u8]>,
 }
 
 /// One direction.
@@ -76,7 +73,7 @@ pub enum Detail {
 impl<'a> Entry<'a> {
     /// None where it has no addresses that can be read.
     pub(super) fn parse(payload: &'a [u8]) -> Option<Self> {
-        let (mut original, mut reply, mut zone, mut id) = (None, None, None, None);
+        let (mut original, mut reply, mut zone) = (None, None, None);
         let (mut mark, mut status) = (0, 0);
         for (kind, value) in attributes(payload.get(HEADER..)?) {
             match kind {
@@ -84,7 +81,6 @@ impl<'a> Entry<'a> {
                 TUPLE_REPLY => reply = Some(value),
                 STATUS => status = u32::from_be_bytes(*value.first_chunk()?),
                 MARK => mark = u32::from_be_bytes(*value.first_chunk()?),
-                ID => id = Some(value),
                 ZONE => zone = Some(value),
                 _ => {}
             }
@@ -98,15 +94,14 @@ impl<'a> Entry<'a> {
             status,
             key,
             zone_key: zone,
-            id,
         })
     }
 
-    /// The attributes by which the kernel finds this very entry.
+    /// The attributes by which the kernel finds it. Not by its id too: that is made from the place in memory, and a
+    /// successor often gets the same.
     pub(super) fn identity(&self) -> impl Iterator<Item = (u16, &'a [u8])> {
         let zone = self.zone_key.map(|zone| (ZONE, zone));
-        let id = self.id.map(|id| (ID, id));
-        [Some((TUPLE_ORIGINAL | NLA_F_NESTED, self.key)), zone, id].into_iter().flatten()
+        [Some((TUPLE_ORIGINAL | NLA_F_NESTED, self.key)), zone].into_iter().flatten()
     }
 }
 
@@ -180,13 +175,13 @@ mod tests {
                 UDP,
                 tuple("10.9.0.1", "10.77.0.1", 17, ports(4001, 53)),
                 tuple("10.9.0.2", "10.9.0.1", 17, ports(7000, 4001)),
-                (5, 0x1a8, vec![0x8001, ZONE, ID]),
+                (5, 0x1a8, vec![0x8001, ZONE]),
             ),
             (
                 ICMPV6,
                 tuple("fd09::1", "fd09::1", 58, echo(128)),
                 tuple("fd09::1", "fd09::1", 58, echo(129)),
-                (0, 0xa, vec![0x8001, ID]),
+                (0, 0xa, vec![0x8001]),
             ),
         ];
         for (hex, original, reply, (zone, status, kinds)) in cases {

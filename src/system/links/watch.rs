@@ -33,17 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// To be called within a tokio runtime.
 pub fn watch(refresh: Option<Duration>) -> mpsc::Receiver<Vec<LinkChange>> {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let follower = Follower {
-        sender,
-        refresh,
-        view: View::default(),
-        batch: Batch::default(),
-        sync: Sync::Never,
-        begun: None,
-        quiet_since: None,
-        pause: FIRST_PAUSE,
-    };
-    tokio::spawn(follower.run());
+    tokio::spawn(Follower::new(sender, refresh).run());
     receiver
 }
 
@@ -84,6 +74,19 @@ enum Phase {
 }
 
 impl Follower {
+    fn new(sender: mpsc::Sender<Vec<LinkChange>>, refresh: Option<Duration>) -> Self {
+        Self {
+            sender,
+            refresh,
+            view: View::default(),
+            batch: Batch::default(),
+            sync: Sync::Never,
+            begun: None,
+            quiet_since: None,
+            pause: FIRST_PAUSE,
+        }
+    }
+
     async fn run(mut self) {
         let sender = self.sender.clone();
         loop {
@@ -107,12 +110,15 @@ impl Follower {
         let mut phase = Phase::Idle(Some(Instant::now()));
         loop {
             if matches!(phase, Phase::Idle(Some(at)) if at <= Instant::now()) {
-                phase = Phase::begin(&mut wire).await?;
+                wire.ask(List::Links).await?;
+                phase = Phase::begun();
             }
             let due = self.due();
+            // Asked once: time goes on between two branches.
+            let is_due = due.is_some_and(|due| due <= Instant::now());
             tokio::select! {
                 () = sender.closed() => return Ok(()),
-                permit = sender.reserve(), if due.is_some_and(|due| due <= Instant::now()) => {
+                permit = sender.reserve(), if is_due => {
                     match permit {
                         Ok(permit) => self.deliver(permit),
                         Err(mpsc::error::SendError(())) => return Ok(()),
@@ -120,18 +126,23 @@ impl Follower {
                 }
                 heard = wire.receive() => {
                     for heard in heard? {
-                        phase = self.hear(heard, phase, &mut wire).await?;
+                        let asked = phase.list();
+                        phase = self.hear(heard, phase)?;
+                        if let Some(list) = phase.list().filter(|list| asked != Some(*list)) {
+                            wire.ask(list).await?;
+                        }
                     }
                 }
                 // Time to begin or to send.
                 () = until(phase.begins()) => {}
-                () = until(due), if due.is_some_and(|due| due > Instant::now()) => {}
+                () = until(due), if !is_due => {}
                 () = until(phase.ends()) => return Err(LinksError::Silent),
             }
         }
     }
 
-    async fn hear(&mut self, heard: Heard, phase: Phase, wire: &mut Wire) -> Result<Phase, LinksError> {
+    /// What comes next. The list of a busy phase, where it is another one, is to be asked for.
+    fn hear(&mut self, heard: Heard, phase: Phase) -> Result<Phase, LinksError> {
         Ok(match (heard, phase) {
             (Heard::Told(fact), mut phase) => {
                 if let Phase::Busy { reading, .. } = &mut phase {
@@ -159,7 +170,6 @@ impl Follower {
             }
             (Heard::Refused(source), Phase::Busy { .. }) => return Err(LinksError::Refused { source }),
             (Heard::Listed, Phase::Busy { list: List::Links, reading, whole, until }) => {
-                wire.ask(List::Addresses).await?;
                 Phase::Busy { list: List::Addresses, reading, whole, until }
             }
             (Heard::Listed, Phase::Busy { list: List::Addresses, reading, whole: true, until: _ }) => {
@@ -223,10 +233,17 @@ impl Follower {
 }
 
 impl Phase {
-    async fn begin(wire: &mut Wire) -> Result<Self, LinksError> {
-        wire.ask(List::Links).await?;
+    fn begun() -> Self {
         let (list, reading) = (List::Links, Reading::default());
-        Ok(Self::Busy { list, reading, whole: true, until: Instant::now() + PATIENCE })
+        Self::Busy { list, reading, whole: true, until: Instant::now() + PATIENCE }
+    }
+
+    /// What is being listed.
+    fn list(&self) -> Option<List> {
+        match self {
+            Self::Idle(_) => None,
+            Self::Busy { list, .. } => Some(*list),
+        }
     }
 
     fn begins(&self) -> Option<Instant> {
@@ -249,5 +266,107 @@ async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::super::view::{Device, Fact};
+    use super::*;
+
+    fn device(index: u32, name: &str) -> Fact {
+        Fact::Link(Device { index, name: name.into(), up: true, running: true, mtu: 1500, mac: None })
+    }
+
+    fn follower() -> Follower {
+        Follower::new(mpsc::channel(WAITING).0, Some(Duration::from_secs(3600)))
+    }
+
+    /// Where it is after all that: `links`, `addresses`, `soon`, `later` or `never`.
+    fn after(follower: &mut Follower, heard: Vec<Heard>) -> &'static str {
+        let busy = |phase, heard| follower.hear(heard, phase).unwrap();
+        match heard.into_iter().fold(Phase::begun(), busy) {
+            Phase::Busy { list: List::Links, .. } => "links",
+            Phase::Busy { list: List::Addresses, .. } => "addresses",
+            Phase::Idle(Some(at)) if at < Instant::now() + LAST_PAUSE => "soon",
+            Phase::Idle(Some(_)) => "later",
+            Phase::Idle(None) => "never",
+        }
+    }
+
+    #[test]
+    fn only_a_whole_reading_counts() {
+        use Heard::{Found, Interrupted, Listed, Lost, Told};
+        let a = || Found(device(1, "a"));
+        let b = || Told(device(2, "b"));
+        let cases = [
+            (vec![a()], "links", vec![]),
+            (vec![a(), Listed], "addresses", vec![]),
+            (vec![a(), Listed, Listed], "later", vec!["a"]),
+            (vec![a(), b(), Listed, Listed], "later", vec!["a", "b"]),
+            (vec![a(), Interrupted, b(), Listed, Listed], "soon", vec![]),
+            (vec![a(), Listed, Interrupted, Listed], "soon", vec![]),
+            (vec![a(), Lost, Listed, Listed], "soon", vec![]),
+            (vec![a(), Listed, Lost, Listed], "soon", vec![]),
+            (vec![a(), Listed, Listed, Lost], "soon", vec!["a"]),
+            // A late word of a list that is at its end.
+            (vec![a(), Listed, Listed, Interrupted, Listed], "later", vec!["a"]),
+        ];
+        for (heard, want, names) in cases {
+            let said = format!("{heard:?}");
+            let mut follower = follower();
+            assert_eq!(after(&mut follower, heard), want, "{said}");
+            assert_eq!(follower.due().is_some(), follower.sync == Sync::Reached, "{said}");
+            // Nothing is sent before all was read.
+            let sent = if follower.due().is_some() { follower.batch.drain() } else { Vec::new() };
+            let sent: Vec<&str> = sent
+                .iter()
+                .map(|change| match change {
+                    LinkChange::Put(link) => &*link.name,
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            assert_eq!(sent, names, "{said}");
+        }
+    }
+
+    #[test]
+    fn only_differences_are_sent() {
+        let (sender, mut receiver) = mpsc::channel(WAITING);
+        let mut follower = Follower::new(sender.clone(), None);
+        after(&mut follower, vec![Heard::Found(device(1, "a")), Heard::Listed, Heard::Listed]);
+        let mut deliver = |follower: &mut Follower| {
+            follower.deliver(sender.try_reserve().unwrap());
+            receiver.try_recv().ok()
+        };
+        let put = |index, name: &str| LinkChange::Put(super::super::link(index, name, true));
+        assert_eq!(deliver(&mut follower), Some(vec![put(1, "a"), LinkChange::InSync]));
+        for (told, want) in [(device(1, "a"), None), (device(2, "b"), Some(vec![put(2, "b")]))] {
+            after(&mut follower, vec![Heard::Told(told)]);
+            assert!(follower.due().is_some());
+            assert_eq!(deliver(&mut follower), want);
+            assert_eq!(follower.due(), None);
+        }
+    }
+
+    #[test]
+    fn pauses_grow_until_a_reading_succeeds() {
+        let mut follower = follower();
+        let pauses: Vec<u128> = (0..10).map(|_| follower.longer_pause().as_millis()).collect();
+        assert_eq!(pauses, [50, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        after(&mut follower, vec![Heard::Listed, Heard::Listed]);
+        assert_eq!(follower.longer_pause(), FIRST_PAUSE);
+    }
+
+    #[test]
+    fn a_refusal_is_an_error() {
+        let refused = Heard::Refused(io::Error::from_raw_os_error(1));
+        let error = follower().hear(refused, Phase::begun()).err();
+        assert_eq!(
+            error.map(|error| error.to_string()).as_deref(),
+            Some("the kernel refuses to list interfaces: Operation not permitted (os error 1)")
+        );
     }
 }

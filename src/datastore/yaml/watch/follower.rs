@@ -22,6 +22,8 @@ pub(super) struct Follower {
     notices: Arc<Notices>,
     watches: Watches,
     reach: Arc<Reach>,
+    /// Which file is behind a real path.
+    names: BTreeMap<PathBuf, PathBuf>,
     files: BTreeMap<PathBuf, File>,
     /// Files of which nobody told that they changed, so that they may still be written to.
     young: BTreeMap<PathBuf, Young>,
@@ -101,6 +103,7 @@ impl Follower {
             watches: Watches::new(Arc::clone(&notices)),
             notices,
             reach: Arc::default(),
+            names: BTreeMap::new(),
             files: BTreeMap::new(),
             young: BTreeMap::new(),
             away: BTreeMap::new(),
@@ -112,38 +115,66 @@ impl Follower {
 
     /// Reads what the news make necessary. Blocks for as long as that takes.
     pub(super) fn look(&mut self, news: &News) -> Look {
-        let events = match self.known(news) {
+        let events = match self.alone(news) {
             Some(to_read) => self.look_at(to_read),
             None => self.look_at_all(news),
         };
         Look { events, due: self.due }
     }
 
-    /// What is to be read, if the news are of known files alone that are still what they were.
-    fn known(&self, news: &News) -> Option<Vec<ToRead>> {
+    /// What is to be read, if the news are of files alone that can't change what others stand for.
+    fn alone(&self, news: &News) -> Option<Vec<ToRead>> {
         if news.is_overrun || news.is_due {
             return None;
         }
         let mut to_read = Vec::new();
         for (real, &touch) in &news.touched {
-            if let Some(path) = self.reach.files.get(real) {
-                let known = self.files.get(path)?;
-                let stamp = alone(real)?;
-                if known.stamp?.links != 1 {
-                    return None;
-                }
-                let is_changed = !known.is_sure || known.stamp != Some(stamp);
-                if is_changed && (touch == Touch::Restless || !self.notices.is_open(real)) {
-                    to_read.push(ToRead { path: path.clone(), real: real.clone(), stamp, touch });
-                }
-            } else if self.reach.steps.contains(real)
-                || self.reach.directories.contains(real)
-                || may_matter(real)
+            let file = match self.names.get(real) {
+                Some(path) => self.known(path, real)?,
+                None => self.unknown(real)?,
+            };
+            if let Some((path, stamp)) = file
+                && (touch == Touch::Restless || !self.notices.is_open(real))
             {
-                return None;
+                to_read.push(ToRead { path, real: real.clone(), stamp, touch });
             }
         }
         Some(to_read)
+    }
+
+    /// None, if it is another thing than it was, or one with several names. Nothing, if it is what it was.
+    fn known(&self, path: &Path, real: &Path) -> Option<Option<(PathBuf, Stamp)>> {
+        let known = self.files.get(path)?;
+        let before = known.stamp?;
+        let metadata = fs::symlink_metadata(real).ok()?;
+        let stamp = Stamp::from(&metadata);
+        if !metadata.is_file() {
+            // A device that somebody uses.
+            return ((stamp.id, stamp.kind) == (before.id, before.kind)).then_some(None);
+        }
+        let is_alone = before.links == 1 && stamp.links == 1;
+        let is_changed = !known.is_sure || before != stamp;
+        is_alone.then(|| is_changed.then(|| (path.to_owned(), stamp)))
+    }
+
+    /// None, if it may be, or lead to, more than one file. Nothing, if it is nothing to be read: hidden, of another name,
+    /// or gone again, as the files are that an editor makes beside the one that it saves.
+    fn unknown(&self, real: &Path) -> Option<Option<(PathBuf, Stamp)>> {
+        if self.reach.steps.contains(real) || self.reach.directories.contains_key(real) {
+            return None;
+        }
+        let directory = real.parent().and_then(|parent| self.reach.directories.get(parent));
+        let name = real.file_name().filter(|name| !name.as_bytes().starts_with(b"."));
+        let (Some(directory), Some(name)) = (directory, name) else { return Some(None) };
+        let metadata = match fs::symlink_metadata(real) {
+            Ok(metadata) => metadata,
+            Err(error) => return (error.kind() == io::ErrorKind::NotFound).then_some(None),
+        };
+        if !files::is_manifest(real) {
+            return metadata.is_file().then_some(None);
+        }
+        let stamp = Stamp::from(&metadata);
+        (metadata.is_file() && stamp.links == 1).then(|| Some((directory.join(name), stamp)))
     }
 
     fn look_at(&mut self, to_read: Vec<ToRead>) -> Vec<Event> {
@@ -159,8 +190,8 @@ impl Follower {
     fn look_at_all(&mut self, news: &News) -> Vec<Event> {
         let mut batch = Batch::default();
         let mut waiting = Waiting::default();
-        let Survey { files, mut away, adrift, reach, watched: _ } = self.survey(news, &mut waiting);
-        self.reach = reach;
+        let Survey { files, mut away, adrift, names, reach, watched: _ } = self.survey(news, &mut waiting);
+        (self.reach, self.names) = (reach, names);
         away.extend(adrift.into_iter().filter(|(path, _)| self.knows_below(path)));
         if !away.is_empty() {
             self.files.values_mut().for_each(|file| file.is_current = false);
@@ -332,6 +363,7 @@ impl Follower {
                 continue;
             }
             self.young.remove(&path);
+            self.names.insert(real, path.clone());
             let source = files::name(&path);
             let file = self.files.entry(path).or_default();
             file.stamp = Some(stamp);
@@ -368,26 +400,72 @@ impl Waiting {
     }
 }
 
-/// The stamp of a file that has this one name.
-fn alone(real: &Path) -> Option<Stamp> {
-    let metadata = fs::symlink_metadata(real).ok()?;
-    let stamp = Stamp::from(&metadata);
-    (metadata.is_file() && stamp.links == 1).then_some(stamp)
-}
-
-/// Whether what has this unknown name may be, or lead to, something to read. An editor's files beside the one that it
-/// saves do not.
-fn may_matter(real: &Path) -> bool {
-    if real.file_name().is_none_or(|name| name.as_bytes().starts_with(b".")) {
-        return false;
-    }
-    files::is_manifest(real)
-        || match fs::symlink_metadata(real) {
-            Ok(metadata) => !metadata.is_file(),
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
-        }
-}
-
 fn unreadable(path: &Path, kind: ReadErrorKind) -> ReadError {
     ReadError { place: Place { source: files::name(path), line: 0, column: 0 }, excerpt: None, kind }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    type Change = fn(&Path) -> io::Result<()>;
+
+    /// What a change of one path makes us read: some files, or everything.
+    #[test]
+    fn what_is_read_alone() {
+        let write = |path: &Path| fs::write(path, "a: 2");
+        let replace = |path: &Path| {
+            let new = path.with_file_name("new");
+            fs::write(&new, "a: 3").and_then(|()| fs::rename(new, path))
+        };
+        let nothing = |_: &Path| Ok(());
+        let link = |path: &Path| {
+            fs::remove_file(path)?;
+            symlink("b.yaml", path)
+        };
+        let cases: [(&str, Change, Option<&[&str]>); 17] = [
+            ("a.yaml", write, Some(&["a.yaml"])),
+            ("a.yaml", replace, Some(&["a.yaml"])),
+            ("behind", write, Some(&["link.yaml"])),
+            ("new.yaml", write, Some(&["new.yaml"])),
+            ("new.txt", write, Some(&[])),
+            (".new.yaml", write, Some(&[])),
+            ("gone.yaml", nothing, Some(&[])),
+            ("zero.yaml", nothing, None),
+            ("/dev/zero", nothing, Some(&[])),
+            ("a.yaml", |path| fs::remove_file(path), None),
+            ("a.yaml", link, None),
+            ("two.yaml", write, None),
+            ("also-two.yaml", write, None),
+            ("link.yaml", nothing, None),
+            ("sub", nothing, None),
+            ("new", |path| fs::create_dir(path), None),
+            ("new", |path| symlink("sub", path), None),
+        ];
+        for (name, change, want) in cases {
+            let root = tempfile::tempdir().unwrap();
+            let root = root.path();
+            for file in ["a.yaml", "b.yaml", "two.yaml", "behind"] {
+                fs::write(root.join(file), "a: 1").unwrap();
+            }
+            fs::create_dir(root.join("sub")).unwrap();
+            fs::hard_link(root.join("two.yaml"), root.join("also-two.yaml")).unwrap();
+            symlink("behind", root.join("link.yaml")).unwrap();
+            symlink("/dev/zero", root.join("zero.yaml")).unwrap();
+            let mut follower = Follower::new(vec![root.to_owned()], Arc::default());
+            let all = News { is_due: true, ..News::default() };
+            while follower.told == Told::Nothing {
+                follower.look(&all);
+            }
+            change(&root.join(name)).unwrap();
+            let touched = BTreeMap::from([(root.join(name), Touch::Rested)]);
+            let alone = follower.alone(&News { touched, ..News::default() });
+            let read: Option<Vec<PathBuf>> =
+                alone.map(|alone| alone.into_iter().map(|file| file.path).collect());
+            let want = want.map(|want| want.iter().map(|name| root.join(name)).collect::<Vec<_>>());
+            assert_eq!(read, want, "{name}");
+        }
+    }
 }

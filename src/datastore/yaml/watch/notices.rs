@@ -202,3 +202,129 @@ impl Open {
 fn is_to_be_written(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{DataChange, Flag, MetadataKind};
+
+    use super::*;
+
+    const READ: EventKind = EventKind::Access(AccessKind::Open(AccessMode::Any));
+    const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    const MADE: EventKind = EventKind::Create(CreateKind::File);
+    const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    const MODE: EventKind = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
+    const CAME: EventKind = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+    const LEFT: EventKind = EventKind::Modify(ModifyKind::Name(RenameMode::From));
+
+    #[derive(Debug, PartialEq, Eq)]
+    enum Is {
+        Idle,
+        Open,
+        Rested,
+        Gone,
+    }
+
+    fn attending(directory: &Path) -> Notices {
+        let notices = Notices::default();
+        let directories = BTreeMap::from([(directory.to_owned(), directory.to_owned())]);
+        notices.attend_to(Arc::new(Reach { directories, steps: BTreeSet::new() }));
+        notices
+    }
+
+    #[test]
+    fn when_a_file_may_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.yaml");
+        fs::write(&path, "a: 1").unwrap();
+        let cases: [(&[EventKind], Is); 12] = [
+            (&[READ], Is::Idle),
+            (&[MADE], Is::Open),
+            (&[MADE, WRITTEN, MODE], Is::Open),
+            (&[MADE, WRITTEN, CLOSED], Is::Rested),
+            (&[CLOSED, READ], Is::Rested),
+            (&[CLOSED, WRITTEN], Is::Open),
+            (&[WRITTEN, CAME], Is::Rested),
+            (&[MODE], Is::Rested),
+            (&[CAME], Is::Rested),
+            (&[LEFT], Is::Gone),
+            (&[LEFT, CAME], Is::Gone),
+            (&[LEFT, WRITTEN], Is::Gone),
+        ];
+        for (kinds, want) in cases {
+            let notices = attending(directory.path());
+            for &kind in kinds {
+                notices.note(Ok(Event::new(kind).add_path(path.clone())));
+                notices.note(Ok(Event::new(kind).add_path("/elsewhere/a.yaml".into())));
+            }
+            let is_open = notices.is_open(&path);
+            let is_awaited = notices.lock().ripe().is_some();
+            let news = notices.lock().take(Instant::now());
+            let is = match (news.gone.len(), news.touched.len(), is_open) {
+                (1, ..) => Is::Gone,
+                (_, 1, false) => Is::Rested,
+                (_, 0, true) => Is::Open,
+                (_, 0, false) => Is::Idle,
+                other => panic!("{kinds:?}: {other:?}"),
+            };
+            assert_eq!((&is, is_awaited), (&want, want != Is::Idle), "{kinds:?}");
+        }
+    }
+
+    #[test]
+    fn a_writer_is_waited_for_but_not_for_ever() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let cases = [(0, 0, None), (3, 3, None), (3, 4, Some(Touch::Rested)), (5, 5, Some(Touch::Restless))];
+        for (written, asked, want) in cases {
+            let mut pending = Pending::default();
+            for second in 0..=written {
+                pending.note(WRITTEN, "/a.yaml".into(), after(second));
+            }
+            let news = pending.take(after(asked));
+            assert_eq!(news.touched.values().next().copied(), want, "{written} {asked}");
+            assert_eq!(pending.open.is_empty(), want.is_some());
+        }
+    }
+
+    #[test]
+    fn a_burst_is_bounded_in_time_and_in_memory() {
+        let start = Instant::now();
+        let mut pending = Pending::default();
+        assert_eq!(pending.ripe(), None);
+        pending.note(CLOSED, "/a.yaml".into(), start);
+        assert_eq!(pending.ripe(), Some(start + Notices::QUIET));
+        let later = start + Duration::from_millis(49);
+        for number in 0..=Notices::MAX_PATHS {
+            pending.note(LEFT, format!("/{number}.yaml").into(), later);
+        }
+        assert_eq!(pending.ripe(), Some(start + Notices::BURST));
+        let news = pending.take(later);
+        assert!(news.is_overrun && news.touched.len() <= 1 && news.gone.len() <= 1);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.yaml");
+        let notices = attending(directory.path());
+        let never = Instant::now() + Duration::from_secs(3600);
+        let tell = async |kind: EventKind| {
+            tokio::task::yield_now().await;
+            notices.note(Ok(Event::new(kind).add_path(path.clone())));
+            tokio::task::yield_now().await;
+        };
+        let (news, ()) = tokio::join!(notices.next(never), async {
+            tell(WRITTEN).await;
+            tell(CLOSED).await;
+        });
+        assert_eq!(news.touched.len(), 1);
+        let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        let (news, ()) = tokio::join!(notices.next(never), async {
+            tell(WRITTEN).await;
+            notices.note(Ok(overflow));
+        });
+        assert!(news.is_overrun && !news.is_due);
+        assert!(notices.next(Instant::now()).await.is_due);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -21,6 +21,8 @@ pub(super) struct Survey {
     pub(super) away: BTreeMap<PathBuf, ReadErrorKind>,
     /// Things of unknown kind that can't be looked at: away if something is known below them.
     pub(super) adrift: BTreeMap<PathBuf, ReadErrorKind>,
+    /// Which file is behind a real path, by the name in keys.
+    pub(super) names: BTreeMap<PathBuf, PathBuf>,
     pub(super) reach: Arc<Reach>,
     /// To be watched: all parents of what is in `reach`, as real paths.
     pub(super) watched: BTreeMap<PathBuf, Id>,
@@ -40,19 +42,17 @@ pub(super) enum Sighted {
 /// Where a change may matter, as real paths.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
-    /// Whatever appears in or goes from these matters.
-    pub(super) directories: BTreeSet<PathBuf>,
+    /// Whatever appears in or goes from these matters. Each with the path that names what is in it in keys.
+    pub(super) directories: BTreeMap<PathBuf, PathBuf>,
     /// What the way to a location, or through a symbolic link, leads over. `..data` of a mounted ConfigMap is one.
     pub(super) steps: BTreeSet<PathBuf>,
-    /// Which file is behind a real path, by the name in keys.
-    pub(super) files: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl Reach {
     pub(super) fn holds(&self, path: &Path) -> bool {
         self.steps.contains(path)
-            || self.directories.contains(path)
-            || path.parent().is_some_and(|parent| self.directories.contains(parent))
+            || self.directories.contains_key(path)
+            || path.parent().is_some_and(|parent| self.directories.contains_key(parent))
     }
 }
 
@@ -73,6 +73,7 @@ impl Survey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) id: Id,
+    pub(super) kind: FileType,
     pub(super) links: u64,
     size: u64,
     /// Seconds and nanoseconds.
@@ -113,6 +114,7 @@ impl From<&Metadata> for Stamp {
     fn from(metadata: &Metadata) -> Self {
         Self {
             id: id(metadata),
+            kind: metadata.file_type(),
             links: metadata.nlink(),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
@@ -136,13 +138,13 @@ impl Surveyor {
         match what {
             What::File(metadata) => {
                 let real = real.unwrap_or_else(|| path.clone());
-                self.reach.files.insert(real.clone(), path.clone());
+                self.survey.names.insert(real.clone(), path.clone());
                 self.survey.files.insert(path, Sighted::File { stamp: Stamp::from(&metadata), real });
             }
             What::Directory(metadata) => {
                 let real = real.unwrap_or_else(|| path.clone());
                 self.survey.watched.insert(real.clone(), id(&metadata));
-                self.reach.directories.insert(real.clone());
+                self.reach.directories.insert(real.clone(), path.clone());
                 self.real.insert(path, real);
             }
             // It went while we walked.

@@ -96,7 +96,7 @@ use config::{Config, ConfigProblem, InvalidObjects, Resolved, Source};
 use datastore::Event;
 use model::{Catalog, Diagnostic, Effect, IpVersion};
 use policy::{Calc, HostPolicy, Settings, lint};
-use rules::CompileError;
+use rules::{CompileError, Compiler};
 use sync::Desired;
 
 /// The whole program: events of a source in, what the kernel of one host should hold out.
@@ -109,18 +109,31 @@ pub struct Pipeline {
     /// As last resolved.
     config: Config,
     problems: Vec<ConfigProblem>,
+    /// What `config` is resolved from has changed since.
+    reconfigure: bool,
+    compiler: Compiler,
 }
 
 impl Pipeline {
     /// For one host, configured by `sources` and by what the datastore will say.
     pub fn new(host: Arc<str>, sources: Vec<Source>) -> Self {
         let calc = Calc::new(Arc::clone(&host));
-        Self { host, sources, catalog: Catalog::new(), calc, config: Config::default(), problems: Vec::new() }
+        Self {
+            host,
+            sources,
+            catalog: Catalog::new(),
+            calc,
+            config: Config::default(),
+            problems: Vec::new(),
+            reconfigure: true,
+            compiler: Compiler::default(),
+        }
     }
 
     /// Takes note of one event.
     pub fn take(&mut self, event: &Event) {
         for update in self.catalog.take(event) {
+            self.reconfigure |= model::configures(&self.host, &update);
             self.calc.apply(update);
         }
     }
@@ -137,7 +150,7 @@ impl Pipeline {
         let versions =
             [IpVersion::V4, IpVersion::V6].into_iter().take(if config.ipv6_support { 2 } else { 1 });
         let rulesets = versions
-            .map(|version| rules::compile(policy, config, version).map(Arc::new))
+            .map(|version| self.compiler.compile(policy, config, version))
             .collect::<Result<_, _>>()?;
         Ok(Desired { rulesets, insert_mode: config.chain_insert_mode })
     }
@@ -170,6 +183,9 @@ impl Pipeline {
     }
 
     fn configure(&mut self) {
+        if !std::mem::take(&mut self.reconfigure) {
+            return;
+        }
         let stored = model::configuration(&self.host, self.catalog.resources());
         let Resolved { config, values: _, problems } =
             Config::resolve(&[self.sources.as_slice(), &stored].concat());

@@ -112,7 +112,7 @@ fn family(ruleset: &Ruleset, selection: &Selection) -> FamilyRecord {
             IpVersion::V6 => 6,
         },
         sets: sets.map(|set| self::set(set)).collect(),
-        tables: tables.map(table).collect(),
+        tables: tables.map(|table| self::table(table)).collect(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! FelixConfiguration resources as sources of parameters (reference §11.1).
 
-use super::{ConfigResource, Labels, Resource};
+use super::{ConfigResource, Labels, Resource, ResourceId, Update};
 use crate::config::{Setting, Source, SourceKind};
 
 /// What the datastore's configuration resources say for `host`, whatever their precedence.
@@ -22,6 +22,28 @@ pub fn configuration<'r>(host: &str, resources: impl Iterator<Item = &'r Resourc
     let selected =
         labels.and_then(|labels| selected(&configs, labels)).map(|c| source(SourceKind::Selector, c));
     global.chain(per_host).chain(selected).collect()
+}
+
+/// Whether [`configuration`] of `host` may say something else after the update.
+pub fn configures(host: &str, update: &Update) -> bool {
+    let id = match update {
+        Update::Put(resource) => resource.id(),
+        Update::Delete(id) => id.clone(),
+    };
+    match id {
+        ResourceId::Config(_) => true,
+        ResourceId::Node(name) => *name == *host,
+        ResourceId::Tier(_)
+        | ResourceId::Policy(_)
+        | ResourceId::Profile(_)
+        | ResourceId::NetworkSet(_)
+        | ResourceId::WorkloadEndpoint(_)
+        | ResourceId::HostEndpoint(_)
+        | ResourceId::IpPool(_)
+        | ResourceId::ClusterInformation(_)
+        | ResourceId::BlockAffinity(_)
+        | ResourceId::IpamBlock(_) => false,
+    }
 }
 
 /// Each configuration resource as a source of its own, to be checked.
@@ -50,4 +72,33 @@ fn source(kind: SourceKind, config: &ConfigResource) -> Source {
         origin: entry.place.to_string(),
     });
     Source { kind, name: format!("FelixConfiguration {}", config.name), settings: settings.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::datastore::yaml;
+    use crate::model::decode;
+
+    #[test]
+    fn only_some_resources_configure_a_host() {
+        for (kind, name, expected) in [
+            ("FelixConfiguration", "default", true),
+            ("FelixConfiguration", "node.host-2", true),
+            ("Node", "host-1", true),
+            ("Node", "host-2", false),
+            ("Profile", "host-1", false),
+        ] {
+            let text =
+                format!("{{apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {{name: {name}}}}}");
+            let entry = yaml::parse(&"a.yaml".into(), &text.as_str().into()).entries.remove(0);
+            let resource = decode(&entry).resource.expect("a resource");
+            let id = resource.id();
+            for update in [Update::Put(Arc::new(resource)), Update::Delete(id)] {
+                assert_eq!(configures("host-1", &update), expected, "{update:?}");
+            }
+        }
+    }
 }

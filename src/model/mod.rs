@@ -16,7 +16,7 @@ mod resource;
 mod rule;
 
 pub use catalog::Catalog;
-pub use configuration::{configuration, configurations};
+pub use configuration::{configuration, configurations, configures};
 pub use decode::{Decoded, decode};
 pub use diagnostic::{Code, Diagnostic, Effect, Severity};
 pub use endpoint::{EndpointPort, HostEndpoint, NatMapping, WorkloadEndpoint};

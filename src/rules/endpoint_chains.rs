@@ -37,7 +37,7 @@ pub(super) fn endpoint_chain(
 }
 
 /// `cali-tw-…` or `cali-fw-…`.
-pub(super) fn chain_name(local: &LocalEndpoint, direction: Direction) -> ChainName {
+fn chain_name(local: &LocalEndpoint, direction: Direction) -> ChainName {
     match direction {
         Direction::Ingress => ChainName::to_workload(&local.endpoint.interface),
         Direction::Egress => ChainName::from_workload(&local.endpoint.interface),

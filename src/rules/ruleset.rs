@@ -1,6 +1,5 @@
 //! Chains as values: tables, hooks, chains, rules, and why each rule is there.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,15 +9,16 @@ use crate::model::{IcmpMatch, IpVersion, PolicyId, PortRange, Protocol, Workload
 use crate::policy::{Direction, Member, Owner, RuleSource};
 
 pub use super::names::{ChainName, IpSetName};
+pub use super::shared_map::{Difference, SharedMap};
 
 /// All tables and sets of one family.
 #[derive(Clone, Debug)]
 pub struct Ruleset {
     pub version: IpVersion,
     /// The sets that the chains match by, by name.
-    pub sets: BTreeMap<IpSetName, Arc<KernelSet>>,
+    pub sets: SharedMap<IpSetName, KernelSet>,
     /// In the order in which they are written: raw, mangle, nat, filter.
-    pub tables: Vec<Table>,
+    pub tables: Vec<Arc<Table>>,
 }
 
 /// One iptables table.
@@ -28,7 +28,7 @@ pub struct Table {
     /// What we put into the kernel's own chains.
     pub hooks: Vec<Hook>,
     /// Ours; only those that something jumps to.
-    pub chains: BTreeMap<ChainName, Arc<Chain>>,
+    pub chains: SharedMap<ChainName, Chain>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,7 +53,7 @@ impl TableName {
 }
 
 /// Our rules in one of the kernel's chains.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
     /// `FORWARD`, `PREROUTING`, …
     pub chain: &'static str,
@@ -64,14 +64,14 @@ pub struct Hook {
 }
 
 /// A chain and its rules in order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     pub name: ChainName,
     pub rules: Vec<Rule>,
 }
 
 /// A set of one family as the kernel has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelSet {
     pub name: IpSetName,
     pub version: IpVersion,
@@ -100,7 +100,7 @@ impl SetType {
 }
 
 /// One rule.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// For people who read the chain; sanitised when printed.
     pub comments: Vec<String>,

@@ -1,6 +1,5 @@
 //! IP sets of one family as the kernel has them (reference §9).
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -70,17 +69,16 @@ impl StaticSet {
     }
 }
 
-/// All sets of the family, those of the policy and those of every host.
-pub(super) fn kernel_sets(family: &Family<'_>) -> BTreeMap<IpSetName, Arc<KernelSet>> {
-    let of_policy = family.policy.sets.values().map(|set| policy_set(family, set));
-    let of_host = [StaticSet::AllHosts, StaticSet::Pools, StaticSet::MasqPools]
+/// The sets of every host.
+pub(super) fn static_sets(family: &Family<'_>) -> impl Iterator<Item = KernelSet> {
+    [StaticSet::AllHosts, StaticSet::Pools, StaticSet::MasqPools]
         .into_iter()
         .filter(|set| set.is_needed(family))
-        .map(|set| static_set(family, set));
-    of_policy.chain(of_host).map(|set| (set.name.clone(), Arc::new(set))).collect()
+        .map(|set| static_set(family, set))
 }
 
-fn policy_set(family: &Family<'_>, set: &IpSet) -> KernelSet {
+/// A set of the policy.
+pub(super) fn policy_set(family: &Family<'_>, set: &IpSet) -> KernelSet {
     let IpSet { id, kind, members, meaning } = set;
     let set_type = match kind {
         SetKind::Nets => SetType::HashNet,
@@ -140,6 +138,8 @@ impl Member {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::config::Config;
     use crate::policy::{HostPolicy, Pool, TransportProtocol};
@@ -155,8 +155,10 @@ mod tests {
     }
 
     fn sets(policy: &HostPolicy, config: &Config, version: IpVersion) -> Vec<(String, Vec<Member>)> {
-        let sets = kernel_sets(&family(policy, config, version));
-        sets.values().map(|set| (set.name.to_string(), set.members.clone())).collect()
+        let family = family(policy, config, version);
+        let of_policy = policy.sets.values().map(|set| policy_set(&family, set));
+        let sets = of_policy.chain(static_sets(&family)).map(|set| (set.name.to_string(), set.members));
+        sets.collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 
     fn with_set(kind: SetKind, members: &[Member]) -> HostPolicy {

@@ -23,6 +23,15 @@ pub enum ChainOwner {
     Group(PolicyGroup),
 }
 
+/// A chain for a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub owner: ChainOwner,
+    pub chain: Arc<Chain>,
+    /// It is kept even where nothing leads to it.
+    pub forced: bool,
+}
+
 /// Chains on their way into a table.
 pub(super) struct TableBuilder {
     name: TableName,
@@ -43,12 +52,7 @@ impl TableBuilder {
     }
 
     /// Offers a chain. The same one may be offered again; another of its name is a collision.
-    pub(super) fn add(
-        &mut self,
-        owner: ChainOwner,
-        chain: impl Into<Arc<Chain>>,
-    ) -> Result<(), CompileError> {
-        let chain = chain.into();
+    pub(super) fn add(&mut self, owner: ChainOwner, chain: Arc<Chain>) -> Result<(), CompileError> {
         match self.chains.get(&chain.name) {
             Some(present) if present.owner == owner => Ok(()),
             Some(present) => Err(CompileError::Collision(Box::new(Collision {
@@ -63,25 +67,20 @@ impl TableBuilder {
         }
     }
 
-    pub(super) fn add_all(
-        &mut self,
-        owner: &ChainOwner,
-        chains: impl IntoIterator<Item = Chain>,
-    ) -> Result<(), CompileError> {
-        chains.into_iter().try_for_each(|chain| self.add(owner.clone(), chain))
-    }
-
-    /// Keeps a chain even where nothing leads to it.
-    pub(super) fn force(&mut self, chain: ChainName) {
-        self.forced.push(chain);
+    /// Offers a chain as it is asked.
+    pub(super) fn offer(&mut self, offer: &Offer) -> Result<(), CompileError> {
+        let Offer { owner, chain, forced } = offer;
+        if *forced {
+            self.forced.push(chain.name.clone());
+        }
+        self.add(owner.clone(), Arc::clone(chain))
     }
 
     /// The table, with the chains that can be reached from the kernel's own, or were forced.
     pub(super) fn build(mut self) -> Result<Table, CompileError> {
         let (hooks, forced) = (mem::take(&mut self.hooks), mem::take(&mut self.forced));
-        let hooked = targets(hooks.iter().flat_map(|hook| hook.rules.iter().chain(&hook.appended)));
         let mut open = Vec::new();
-        for name in hooked.chain(&forced) {
+        for name in hook_targets(&hooks).chain(&forced) {
             open.extend(self.reach(name)?);
         }
         while let Some(chain) = open.pop() {
@@ -105,7 +104,13 @@ impl TableBuilder {
     }
 }
 
-fn targets<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> impl Iterator<Item = &'a ChainName> {
+/// Where the hooks lead to.
+pub(super) fn hook_targets(hooks: &[Hook]) -> impl Iterator<Item = &ChainName> {
+    targets(hooks.iter().flat_map(|hook| hook.rules.iter().chain(&hook.appended)))
+}
+
+/// Where the rules lead to.
+pub(super) fn targets<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> impl Iterator<Item = &'a ChainName> {
     rules.into_iter().filter_map(|rule| rule.target.as_ref()?.chain())
 }
 

@@ -6,7 +6,9 @@ use rustc_hash::FxHashMap;
 
 use super::family::Family;
 use super::groups::{PolicyGroup, group_policies};
-use super::ruleset::{Chain, ChainName};
+use super::ruleset::ChainName;
+use super::table_builder::{ChainOwner, Offer};
+use super::table_index::TableIndex;
 use crate::model::{PolicyId, Stage, TierDefault};
 use crate::policy::{ActivePolicy, Direction, EndpointTier, LocalEndpoint};
 
@@ -19,68 +21,81 @@ pub(super) struct TierJumps {
     pub chains: Arc<[ChainName]>,
 }
 
-/// A chain that stands for several policies.
-#[derive(Clone, Debug)]
-pub(super) struct GroupChain {
-    pub group: PolicyGroup,
-    pub chain: Chain,
-}
-
 /// Groups policies. Most endpoints share their lists with others: each list is looked at once.
 pub(super) struct Grouping<'a> {
     family: &'a Family<'a>,
+    index: &'a TableIndex,
     policies: FxHashMap<&'a PolicyId, &'a ActivePolicy>,
-    known: FxHashMap<(Direction, &'a [PolicyId]), Arc<[ChainName]>>,
-    groups: Vec<GroupChain>,
+    known: FxHashMap<(Direction, &'a [PolicyId]), Grouped>,
+}
+
+/// A list of policies as groups.
+#[derive(Clone)]
+struct Grouped {
+    jumps: Arc<[ChainName]>,
+    /// The chains of those groups that have one.
+    chains: Vec<Arc<Offer>>,
 }
 
 impl<'a> Grouping<'a> {
-    pub(super) fn new(family: &'a Family<'a>) -> Self {
+    /// Groups that are in the `index` already are taken from there.
+    pub(super) fn new(family: &'a Family<'a>, index: &'a TableIndex) -> Self {
         let policies = family.policy.policies.iter().map(|(id, policy)| (id, &**policy)).collect();
-        Self { family, policies, known: FxHashMap::default(), groups: Vec::new() }
+        Self { family, index, policies, known: FxHashMap::default() }
     }
 
-    /// The tiers with a policy for `local` in that direction.
-    pub(super) fn tiers(&mut self, local: &'a LocalEndpoint, direction: Direction) -> Vec<TierJumps> {
-        local.tiers.iter().filter_map(|tier| self.tier(tier, direction)).collect()
+    /// The tiers with a policy for `local` in that direction. The chains of their groups are added to `chains`.
+    pub(super) fn tiers(
+        &mut self,
+        local: &'a LocalEndpoint,
+        direction: Direction,
+        chains: &mut Vec<Arc<Offer>>,
+    ) -> Vec<TierJumps> {
+        local.tiers.iter().filter_map(|tier| self.tier(tier, direction, chains)).collect()
     }
 
-    /// The chains of the groups met so far; the same one may be there more than once.
-    pub(super) fn into_groups(self) -> Vec<GroupChain> {
-        self.groups
-    }
-
-    fn tier(&mut self, tier: &'a EndpointTier, direction: Direction) -> Option<TierJumps> {
+    fn tier(
+        &mut self,
+        tier: &'a EndpointTier,
+        direction: Direction,
+        chains: &mut Vec<Arc<Offer>>,
+    ) -> Option<TierJumps> {
         let EndpointTier { name, default_action, ingress, egress } = tier;
         let ids = match direction {
             Direction::Ingress => ingress,
             Direction::Egress => egress,
         };
-        let chains = self.chains(ids, direction);
-        let is_needed = !chains.is_empty();
-        is_needed.then(|| TierJumps { name: Arc::clone(name), default_action: *default_action, chains })
+        let grouped = self.grouped(ids, direction);
+        chains.extend(grouped.chains);
+        let jumps = grouped.jumps;
+        let is_needed = !jumps.is_empty();
+        is_needed.then(|| TierJumps {
+            name: Arc::clone(name),
+            default_action: *default_action,
+            chains: jumps,
+        })
     }
 
-    fn chains(&mut self, ids: &'a [PolicyId], direction: Direction) -> Arc<[ChainName]> {
+    fn grouped(&mut self, ids: &'a [PolicyId], direction: Direction) -> Grouped {
         if let Some(known) = self.known.get(&(direction, ids)) {
-            return Arc::clone(known);
+            return known.clone();
         }
-        let chains: Arc<[ChainName]> = self.group(ids, direction).into();
-        self.known.insert((direction, ids), Arc::clone(&chains));
-        chains
+        let grouped = self.group(ids, direction);
+        self.known.insert((direction, ids), grouped.clone());
+        grouped
     }
 
-    fn group(&mut self, ids: &[PolicyId], direction: Direction) -> Vec<ChainName> {
+    fn group(&self, ids: &[PolicyId], direction: Direction) -> Grouped {
         let ids: Vec<_> = ids.iter().filter(|id| self.governs_workloads(id)).cloned().collect();
         // One that is not there has no chain either: that is found when the table is put together.
         let selector_of = |id: &PolicyId| self.policies.get(id).map_or("", |policy| &policy.selector);
         let groups = group_policies(&ids, selector_of, direction);
         let jumps = groups.iter().flat_map(PolicyGroup::jumps).collect();
-        self.groups.extend(groups.into_iter().filter_map(|group| {
-            let chain = group.chain(&self.family.marks)?;
-            Some(GroupChain { chain, group })
-        }));
-        jumps
+        let chains = groups.into_iter().filter_map(|group| {
+            let chain = Arc::new(group.chain(&self.family.marks)?);
+            Some(self.index.shared(Offer { owner: ChainOwner::Group(group), chain, forced: false }))
+        });
+        Grouped { jumps, chains: chains.collect() }
     }
 
     /// Policies before connection tracking or destination NAT are for host endpoints only.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::sets::{Way, wanted_sets};
+use super::sets::{Way, differing_sets, wanted_sets};
 use super::{Desired, Programmed};
 use crate::model::IpVersion;
 use crate::policy::SetId;
@@ -19,8 +19,10 @@ type Names = BTreeMap<IpSetName, IpSetName>;
 /// name, with the same members, and the rules name that one: they say the same all the while. The one in the way is
 /// then a leftover and is destroyed, and the way to `desired` is free.
 pub(super) fn detour(desired: &Desired, programmed: &Programmed) -> Option<Desired> {
-    let blocked: Vec<&KernelSet> =
-        wanted_sets(desired).filter(|set| is_blocked(set, programmed)).map(|set| &**set).collect();
+    let blocked: Vec<&KernelSet> = differing_sets(desired, programmed)
+        .filter(|set| is_blocked(set, programmed))
+        .map(|set| &**set)
+        .collect();
     let names = names_aside(&blocked, desired, programmed);
     (!names.is_empty()).then(|| Desired {
         rulesets: desired.rulesets.iter().map(|ruleset| Arc::new(renamed_ruleset(ruleset, &names))).collect(),
@@ -60,7 +62,7 @@ fn renamed_ruleset(ruleset: &Ruleset, names: &Names) -> Ruleset {
     Ruleset {
         version: *version,
         sets: sets.values().map(|set| renamed_set(set, names)).map(|set| (set.name.clone(), set)).collect(),
-        tables: tables.iter().map(|table| renamed_table(table, names)).collect(),
+        tables: tables.iter().map(|table| Arc::new(renamed_table(table, names))).collect(),
     }
 }
 

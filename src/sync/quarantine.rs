@@ -130,8 +130,11 @@ impl Quarantine {
                 Part::Chain(..) | Part::Hook(..) | Part::Removal(..) => None,
             })
             .collect();
-        ruleset.sets.retain(|name, _| !refused.contains(name));
+        for name in &refused {
+            ruleset.sets.remove(*name);
+        }
         for table in &mut ruleset.tables {
+            let table = Arc::make_mut(table);
             close_where_named(table, &refused);
             for (part, quarantined) in &self.parts {
                 quarantined.stand_in.put_into(part, ruleset.version, table);
@@ -183,16 +186,13 @@ fn close_where_named(table: &mut Table, refused: &BTreeSet<&IpSetName>) {
     if refused.is_empty() {
         return;
     }
-    let name = table.name;
-    for chain in table.chains.values_mut() {
-        let names_one = |rule: &Rule| {
-            rule.matches.iter().filter_map(|m| named_set(&m.criterion)).any(|set| refused.contains(set))
-        };
-        if chain.rules.iter().any(names_one)
-            && let Some(closed) = closed(name, chain)
-        {
-            *chain = Arc::new(closed);
-        }
+    let names_one = |rule: &Rule| {
+        rule.matches.iter().filter_map(|m| named_set(&m.criterion)).any(|set| refused.contains(set))
+    };
+    let naming = table.chains.values().filter(|chain| chain.rules.iter().any(names_one));
+    let closed: Vec<Chain> = naming.filter_map(|chain| closed(table.name, chain)).collect();
+    for chain in closed {
+        table.chains.insert(chain.name.clone(), Arc::new(chain));
     }
 }
 

@@ -75,6 +75,7 @@ impl Programmed {
             }
         }
         self.sets = read.sets;
+        self.set_sources.clear();
         Ok(())
     }
 }

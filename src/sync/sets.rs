@@ -8,7 +8,7 @@ use super::ownership::{set_family, temporary_set_name};
 use super::{Desired, Part, Programmed};
 use crate::model::IpVersion;
 use crate::policy::Member;
-use crate::rules::ruleset::{KernelSet, SetType};
+use crate::rules::ruleset::{IpSetName, KernelSet, Ruleset, SetType, SharedMap};
 
 /// Bytes of a member's line, roughly.
 const LINE: usize = 64;
@@ -28,6 +28,8 @@ pub struct SetChanges {
 pub struct SetRemovals {
     /// Sorted.
     names: BTreeSet<Box<str>>,
+    /// All that a family has then.
+    left: Vec<(IpVersion, SharedMap<IpSetName, KernelSet>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -81,7 +83,7 @@ impl SetChanges {
     pub(super) fn between(desired: &Desired, programmed: &Programmed) -> Self {
         let mut changes = Self { changes: Vec::new(), right: Vec::new() };
         let mut temporaries = Temporaries { programmed, next: 0 };
-        for set in wanted_sets(desired) {
+        for set in differing_sets(desired, programmed) {
             match programmed.sets.get(set.name.as_str()) {
                 None => changes.changes.push(SetChange::Create(Arc::clone(set))),
                 Some(there) => changes.add(set, there, &mut temporaries),
@@ -156,11 +158,12 @@ impl SetChanges {
 
 impl SetRemovals {
     pub(super) fn between(desired: &Desired, programmed: &Programmed, changes: &SetChanges) -> Self {
-        let wanted: BTreeSet<&str> = wanted_sets(desired).map(|set| set.name.as_str()).collect();
-        let unwanted =
-            programmed.sets.keys().filter(|name| is_of_family(desired, name) && !wanted.contains(&***name));
+        let unwanted = rulesets(desired).flat_map(|ruleset| unwanted_sets(ruleset, programmed));
         let temporaries = changes.changes.iter().filter_map(SetChange::temporary);
-        Self { names: unwanted.map(|name| &**name).chain(temporaries).map(Box::from).collect() }
+        Self {
+            names: unwanted.chain(temporaries).map(Box::from).collect(),
+            left: rulesets(desired).map(|ruleset| (ruleset.version, ruleset.sets.clone())).collect(),
+        }
     }
 
     /// Nothing changes.
@@ -183,13 +186,18 @@ impl SetRemovals {
     /// The first ones, of which there are at most so many: each costs the kernel tens of milliseconds.
     #[must_use]
     pub fn first(&self, count: usize) -> Self {
-        Self { names: self.names.iter().take(count).cloned().collect() }
+        if self.names.len() <= count { self.clone() } else { Self::some(self.names.iter().take(count)) }
     }
 
     /// But for these.
     #[must_use]
     pub fn without(&self, others: &BTreeSet<String>) -> Self {
-        Self { names: self.names.iter().filter(|name| !others.contains(&***name)).cloned().collect() }
+        let is_other = |name: &str| others.contains(name);
+        if self.names.iter().any(|name| is_other(name)) {
+            Self::some(self.names.iter().filter(|name| !is_other(name)))
+        } else {
+            self.clone()
+        }
     }
 
     /// How many.
@@ -199,7 +207,12 @@ impl SetRemovals {
 
     /// Each set for itself.
     pub fn each(&self) -> impl Iterator<Item = Self> {
-        self.names.iter().map(|name| Self { names: BTreeSet::from([name.clone()]) })
+        self.names.iter().map(|name| Self::some([name]))
+    }
+
+    /// Not all: then it is not known that no others are left.
+    fn some<'n>(names: impl IntoIterator<Item = &'n Box<str>>) -> Self {
+        Self { names: names.into_iter().cloned().collect(), left: Vec::new() }
     }
 
     /// The sets.
@@ -211,6 +224,10 @@ impl SetRemovals {
         for name in &self.names {
             programmed.sets.remove(name);
         }
+        if self.left.is_empty() {
+            programmed.set_sources.clear();
+        }
+        programmed.set_sources.extend(self.left.iter().cloned());
     }
 }
 
@@ -302,15 +319,38 @@ impl Temporaries<'_> {
 
 /// By name, v4 before v6.
 pub(super) fn wanted_sets(desired: &Desired) -> impl Iterator<Item = &Arc<KernelSet>> {
-    [IpVersion::V4, IpVersion::V6]
-        .into_iter()
-        .filter_map(|version| desired.rulesets.iter().find(|ruleset| ruleset.version == version))
-        .flat_map(|ruleset| ruleset.sets.values())
+    rulesets(desired).flat_map(|ruleset| ruleset.sets.values())
 }
 
-/// The set is of a family that we are to program.
-fn is_of_family(desired: &Desired, name: &str) -> bool {
-    set_family(name).is_some_and(|version| desired.rulesets.iter().any(|ruleset| ruleset.version == version))
+/// Of [`wanted_sets`] those that may differ from what is there.
+pub(super) fn differing_sets<'d>(
+    desired: &'d Desired,
+    programmed: &'d Programmed,
+) -> impl Iterator<Item = &'d Arc<KernelSet>> {
+    rulesets(desired).flat_map(|ruleset| match programmed.set_sources.get(&ruleset.version) {
+        Some(source) => {
+            ruleset.sets.since(source).into_iter().filter_map(|set| set.after).collect::<Vec<_>>()
+        }
+        None => ruleset.sets.values().collect(),
+    })
+}
+
+/// Sets of the family that are there and not wanted.
+fn unwanted_sets<'d>(ruleset: &'d Ruleset, programmed: &'d Programmed) -> Vec<&'d str> {
+    let Ruleset { version, sets: wanted, tables: _ } = ruleset;
+    if let Some(source) = programmed.set_sources.get(version) {
+        let gone = wanted.since(source).into_iter().filter(|set| set.after.is_none());
+        return gone.map(|set| set.key.as_str()).collect();
+    }
+    let wanted: BTreeSet<&str> = wanted.keys().map(IpSetName::as_str).collect();
+    let there = programmed.sets.keys().map(|name| &**name);
+    there.filter(|name| set_family(name) == Some(*version) && !wanted.contains(name)).collect()
+}
+
+/// v4 before v6.
+fn rulesets(desired: &Desired) -> impl Iterator<Item = &Ruleset> {
+    let of = |version| desired.rulesets.iter().find(move |ruleset| ruleset.version == version);
+    [IpVersion::V4, IpVersion::V6].into_iter().filter_map(of).map(|ruleset| &**ruleset)
 }
 
 /// What `members` has and `others` has not; both sorted.

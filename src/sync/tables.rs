@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::programmed::{Entry, OurRule, ProgrammedChain, ProgrammedTable};
+use super::programmed::{Entry, OurRule, ProgrammedChain, ProgrammedTable, TableSource};
 use super::{Part, Programmed};
 use crate::config::InsertMode;
 use crate::model::IpVersion;
@@ -33,6 +33,8 @@ pub struct TableChanges {
     hooks: Vec<HookChange>,
     /// Found as they are to be.
     right: Vec<Arc<Chain>>,
+    /// The whole table that is there then; None where none is wanted.
+    whole: Option<TableSource>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +69,7 @@ impl TableChanges {
         let version = ruleset.version;
         let wanted = ruleset.tables.iter().find(|candidate| candidate.name == table);
         let programmed = programmed.table(version, table);
+        let whole = wanted.map(|table| TableSource { table: Arc::clone(table), mode });
         let (written, right) = written_and_right(wanted, programmed);
         Self {
             version,
@@ -75,6 +78,7 @@ impl TableChanges {
             right,
             removed: removed_chains(wanted, programmed),
             hooks: hook_changes(wanted, mode, programmed),
+            whole,
         }
     }
 
@@ -88,7 +92,7 @@ impl TableChanges {
 
     /// Nothing changes.
     pub fn is_empty(&self) -> bool {
-        let Self { version: _, table: _, written, removed, hooks, right: _ } = self;
+        let Self { version: _, table: _, written, removed, hooks, right: _, whole: _ } = self;
         written.is_empty() && removed.is_empty() && hooks.is_empty()
     }
 
@@ -108,7 +112,7 @@ impl TableChanges {
     /// What can be written apart from the rest, in an order in which each part can follow those before it: a chain
     /// behind those that it leads to, then the kernel's chains, then what is removed.
     pub fn parts(&self) -> Vec<Part> {
-        let Self { version, table, written, removed, hooks, right: _ } = self;
+        let Self { version, table, written, removed, hooks, right: _, whole: _ } = self;
         let mut order = CalleesFirst { written, done: BTreeSet::new(), order: Vec::new() };
         written.iter().for_each(|written| order.visit(&written.chain));
         let chains = order.order.into_iter().map(|name| Part::Chain(*version, *table, name));
@@ -120,7 +124,7 @@ impl TableChanges {
     /// Only these of the [`TableChanges::parts`].
     #[must_use]
     pub fn only(&self, parts: &[Part]) -> Self {
-        let Self { version, table, written, removed, hooks, right } = self;
+        let Self { version, table, written, removed, hooks, right, whole: _ } = self;
         let chosen = |part| parts.contains(&part);
         let written = written
             .iter()
@@ -134,6 +138,7 @@ impl TableChanges {
             removed: removed.cloned().collect(),
             hooks: hooks.cloned().collect(),
             right: right.clone(),
+            whole: None,
         }
     }
 
@@ -158,6 +163,7 @@ impl TableChanges {
         for hook in &self.hooks {
             hook.apply(table.foreign.entry(hook.chain.clone()).or_default());
         }
+        table.source = self.whole.clone();
     }
 
     /// Creates chains and empties the others, also those to be deleted: then none of these jumps to another.
@@ -274,11 +280,11 @@ impl HookRules {
 
 /// The chains to write, and those that were compared and need not be.
 fn written_and_right(
-    wanted: Option<&Table>,
+    wanted: Option<&Arc<Table>>,
     programmed: &ProgrammedTable,
 ) -> (Vec<WrittenChain>, Vec<Arc<Chain>>) {
     let (mut written, mut right) = (Vec::new(), Vec::new());
-    for chain in wanted.into_iter().flat_map(|table| table.chains.values()) {
+    for chain in wanted.into_iter().flat_map(|table| differing_chains(table, programmed)) {
         let programmed = programmed.ours.get(chain.name.as_str());
         if programmed.is_some_and(|programmed| programmed.is_written_from(chain)) {
             continue;
@@ -293,13 +299,37 @@ fn written_and_right(
     (written, right)
 }
 
-fn removed_chains(wanted: Option<&Table>, programmed: &ProgrammedTable) -> Vec<Box<str>> {
+/// Those that may differ from what is there.
+fn differing_chains<'t>(wanted: &'t Table, programmed: &'t ProgrammedTable) -> Vec<&'t Arc<Chain>> {
+    match &programmed.source {
+        Some(source) => {
+            wanted.chains.since(&source.table.chains).into_iter().filter_map(|chain| chain.after).collect()
+        }
+        None => wanted.chains.values().collect(),
+    }
+}
+
+fn removed_chains(wanted: Option<&Arc<Table>>, programmed: &ProgrammedTable) -> Vec<Box<str>> {
+    if let (Some(wanted), Some(source)) = (wanted, &programmed.source) {
+        let chains = wanted.chains.since(&source.table.chains).into_iter();
+        return chains.filter(|chain| chain.after.is_none()).map(|chain| chain.key.as_str().into()).collect();
+    }
     let wanted: BTreeSet<&str> =
         wanted.into_iter().flat_map(|table| table.chains.keys()).map(|name| name.as_str()).collect();
     programmed.ours.keys().filter(|name| !wanted.contains(&***name)).cloned().collect()
 }
 
-fn hook_changes(wanted: Option<&Table>, mode: InsertMode, programmed: &ProgrammedTable) -> Vec<HookChange> {
+fn hook_changes(
+    wanted: Option<&Arc<Table>>,
+    mode: InsertMode,
+    programmed: &ProgrammedTable,
+) -> Vec<HookChange> {
+    if let (Some(wanted), Some(source)) = (wanted, &programmed.source)
+        && source.mode == mode
+        && source.table.hooks == wanted.hooks
+    {
+        return Vec::new();
+    }
     let mut chains: BTreeMap<&str, HookRules> = programmed
         .foreign
         .iter()

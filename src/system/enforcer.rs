@@ -358,11 +358,8 @@ impl<S: System> Enforcer<S> {
     async fn remove_sets(&mut self, removals: &SetRemovals, applied: &mut Applied) {
         let wanted = removals.without(&self.stuck);
         let some = wanted.first(REMOVALS_AT_A_TIME);
-        if some.is_empty() {
-            return;
-        }
         applied.unfinished = wanted.len() > REMOVALS_AT_A_TIME;
-        if self.restore_sets(some.text(), applied).await.is_ok() {
+        if some.is_empty() || self.restore_sets(some.text(), applied).await.is_ok() {
             self.programmed.take(&Step::RemoveSets(some));
             return;
         }

@@ -143,13 +143,13 @@ impl Metrics {
         let mut total = 0;
         for ruleset in rulesets {
             let family = family(ruleset.version);
-            self.ipsets.with_label_values(&[family]).set(count(ruleset.sets.len()));
-            total += ruleset.sets.len();
+            self.ipsets.with_label_values(&[family]).set(count(ruleset.sets.keys().count()));
+            total += ruleset.sets.keys().count();
             for table in &ruleset.tables {
                 let labels = [family_number(ruleset.version), table.name.name()];
                 let hooked = table.hooks.iter().map(|hook| hook.rules.len() + hook.appended.len());
                 let rules = table.chains.values().map(|chain| chain.rules.len()).chain(hooked).sum();
-                self.chains.with_label_values(&labels).set(count(table.chains.len()));
+                self.chains.with_label_values(&labels).set(count(table.chains.keys().count()));
                 self.rules.with_label_values(&labels).set(count(rules));
             }
         }

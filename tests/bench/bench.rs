@@ -127,18 +127,71 @@ fn plan_text(bencher: Bencher<'_, '_>, size: Size) {
     });
 }
 
-/// From the event that one label of a local endpoint has changed to the plan for a kernel that has all else.
-#[divan::bench(args = SIZES, sample_count = 10, sample_size = 1)]
-fn event_to_plan(bencher: Bencher<'_, '_>, size: Size) {
+/// From one event to the plan for a kernel that has all else, both families, and to what the kernel has then. The event
+/// and its opposite take turns.
+#[divan::bench(args = OnHost::all(), sample_count = 20, sample_size = 1)]
+fn event_to_plan(bencher: Bencher<'_, '_>, OnHost { local, change }: OnHost) {
+    let size = Size { endpoints: 2 * local, local, policies: 200 };
     let mut pipeline = size.pipeline();
     let before = pipeline.desired().expect("chains");
-    let programmed = Programmed::default().after(&plan(&before, &Programmed::default()));
-    let mut versions = size.a_changing_label().into_iter().cycle();
+    let mut programmed = Programmed::default().after(&plan(&before, &Programmed::default()));
+    let mut events = change.events(size).into_iter().cycle();
     bencher.bench_local(|| {
-        versions.next().into_iter().for_each(|event| pipeline.take(&event));
+        events.next().iter().for_each(|event| pipeline.take(event));
         let desired = pipeline.desired().expect("chains");
-        plan(&desired, &programmed)
+        let plan = plan(&desired, &programmed);
+        programmed = std::mem::take(&mut programmed).after(&plan);
+        plan
     });
+}
+
+/// What happens on a host with so many endpoints.
+#[derive(Clone, Copy)]
+struct OnHost {
+    local: usize,
+    change: Change,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Nothing,
+    /// A local endpoint has a label that policies select it by, or not.
+    Label,
+    /// A rule of a policy has another port.
+    Rule,
+    /// An endpoint of another host is in sets by a label, or not.
+    Member,
+    /// A local endpoint comes and goes.
+    Endpoint,
+}
+
+impl OnHost {
+    fn all() -> impl Iterator<Item = Self> {
+        let changes = [Change::Nothing, Change::Label, Change::Rule, Change::Member, Change::Endpoint];
+        changes.into_iter().flat_map(|change| [100, 1_000, 5_000].map(|local| Self { local, change }))
+    }
+}
+
+impl fmt::Display for OnHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, {} local endpoints", self.change, self.local)
+    }
+}
+
+impl Change {
+    fn events(self, size: Size) -> Vec<Event> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Label => size.a_changing_label().into(),
+            Self::Rule => size.changing("policies", 0, "ports: [service]", "ports: [8001]").into(),
+            Self::Member => size.changing("endpoints", size.local, "app: app-", "app: other-").into(),
+            Self::Endpoint => {
+                let [_, endpoint] = size.changing("endpoints", size.local / 2, "", "");
+                let Event::Put(entry) = &endpoint else { panic!("an endpoint") };
+                vec![Event::Delete(entry.key.clone()), endpoint]
+            }
+        }
+    }
 }
 
 /// Policies that select one endpoint, five rules each.
@@ -251,10 +304,18 @@ impl Size {
 
     /// An endpoint of the host with another label than it has, by which policies select it no more; and as it is.
     fn a_changing_label(self) -> [Event; 2] {
-        let (name, text) =
-            self.files().into_iter().find(|(name, _)| name.starts_with("endpoints")).expect("endpoints");
-        let changed = text.replacen("app: app-", "app: other-", 1).into();
-        [changed, text].map(|text| yaml::parse(&name, &text).into_events().next().expect("an endpoint"))
+        self.changing("endpoints", 0, "app: app-", "app: other-")
+    }
+
+    /// The document of that number in files of that name, with `to` for `from`; and as it is.
+    fn changing(self, files: &str, number: usize, from: &str, to: &str) -> [Event; 2] {
+        let mut files: Vec<_> =
+            self.files().into_iter().filter(|(name, _)| name.starts_with(files)).collect();
+        let (name, text) = files.remove(number / generate::FILE);
+        let start = text.match_indices("---").nth(number % generate::FILE).expect("so many documents").0;
+        let changed = [&text[..start], &text[start..].replacen(from, to, 1)].concat().into();
+        let number = number % generate::FILE;
+        [changed, text].map(|text| yaml::parse(&name, &text).into_events().nth(number).expect("a document"))
     }
 
     fn updates(self) -> Vec<Update> {

@@ -17,7 +17,7 @@ const ROLES: [&str; 8] = ["web", "api", "db", "cache", "queue", "batch", "proxy"
 const ZONES: usize = 5;
 const NAMESPACES: usize = 50;
 /// Endpoints a file, policies a file.
-const FILE: usize = 2_000;
+pub const FILE: usize = 2_000;
 /// 10.64.0.0/10 has room for four million endpoints.
 const POOL: u32 = 0x0a40_0000;
 /// fd00:10::/64
@@ -158,11 +158,17 @@ fn endpoint(index: usize, local: usize, random: &mut Random) -> String {
         random.below(ZONES),
     );
     let spec = format!(
-        "  node: host-{host}\n  orchestrator: k8s\n  pod: pod-{index}\n  endpoint: eth0\n  interfaceName: cali{index:08x}\n  \
+        "  node: host-{host}\n  orchestrator: k8s\n  pod: pod-{index}\n  endpoint: eth0\n  interfaceName: cali{:011x}\n  \
          ipNetworks: [{networks}]\n  profiles: [kns.ns-{namespace}]\n  ports: [{{name: service, protocol: TCP, port: {}}}]\n",
+        scattered(index),
         8_000 + random.below(8),
     );
     document("WorkloadEndpoint", &metadata, &spec)
+}
+
+/// 44 bits, others for each index: interfaces are named after a hash.
+fn scattered(index: usize) -> u64 {
+    u64::from(offset(index)).wrapping_mul(0x9e37_79b9_7f4a_7c15) & 0xfff_ffff_ffff
 }
 
 fn offset(index: usize) -> u32 {

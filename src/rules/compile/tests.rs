@@ -1,8 +1,9 @@
 use super::*;
 use crate::model::{TierDefault, WorkloadEndpoint};
-use crate::policy::{ActivePolicy, EndpointTier};
+use crate::policy::{ActivePolicy, EndpointTier, LocalEndpoint};
 use crate::rules::fixture::{chain_names, host, local, policy, profile, tier, workload, workload_id};
 use crate::rules::hash::rule_hashes;
+use crate::rules::ruleset::Table;
 use IpVersion::{V4, V6};
 use TableName::{Filter, Mangle, Nat, Raw};
 
@@ -79,7 +80,8 @@ fn an_empty_host_has_the_static_chains() {
 fn hooks_have_the_ids_that_felix_gives_them() {
     let ruleset = compiled(&HostPolicy::default());
     let mut ids: Vec<(_, _, Vec<String>, _)> = Vec::new();
-    for Table { name, hooks, .. } in &ruleset.tables {
+    for table in &ruleset.tables {
+        let Table { name, hooks, .. } = &**table;
         for hook in hooks {
             let inserted = rule_hashes(hook.chain, &hook.rules);
             let inserted = inserted.iter().map(|id| id.to_string()).collect();

@@ -3,6 +3,7 @@ use crate::config::{Config, DenyAction};
 use crate::model::{IpVersion, Stage, WorkloadEndpoint};
 use crate::policy::{ActivePolicy, EndpointTier};
 use crate::rules::fixture::{family, host, local, policy, texts, tier, workload};
+use crate::rules::table_index::TableIndex;
 use crate::rules::tier_jumps::Grouping;
 use Direction::{Egress, Ingress};
 
@@ -67,7 +68,8 @@ impl Case {
         let policy = host(vec![], self.policies, vec![], vec![]);
         for version in [IpVersion::V4, IpVersion::V6] {
             let family = family(&policy, &self.config, version);
-            let tiers = Grouping::new(&family).tiers(&local, self.direction);
+            let index = TableIndex::default();
+            let tiers = Grouping::new(&family, &index).tiers(&local, self.direction, &mut Vec::new());
             let chain = endpoint_chain(&family, &local, self.direction, &tiers);
             assert_eq!(texts(&chain.rules), self.expected, "{name}, {version:?}");
         }

@@ -177,7 +177,7 @@ pub const MUTANTS: &[Mutant] = &[
         criterion(at, |c| match c {
             Criterion::Set(side, name) => {
                 let sets = &at.place.ruleset.sets;
-                let set_type = sets[name].set_type;
+                let set_type = sets.get(name).expect("a set that is there").set_type;
                 let others = sets.values().filter(|set| set.set_type == set_type && set.name != *name);
                 others.map(|set| Criterion::Set(*side, set.name.clone())).collect()
             }

@@ -98,11 +98,11 @@ impl Edit<'_> {
             }
             Self::Rules(Place { table, chain, part, .. }, rules) => {
                 let table = ruleset.tables.iter_mut().find(|candidate| candidate.name == table);
-                let table = table.expect("the table of the place");
+                let table = Arc::make_mut(table.expect("the table of the place"));
                 if part == Part::Ours {
-                    let ours = table.chains.values_mut().find(|ours| ours.name.as_str() == chain);
-                    let ours = ours.expect("the chain of the place");
-                    *ours = Arc::new(Chain { name: ours.name.clone(), rules });
+                    let name = table.chains.keys().find(|name| name.as_str() == chain);
+                    let name = name.expect("the chain of the place").clone();
+                    table.chains.insert(name.clone(), Arc::new(Chain { name, rules }));
                 } else {
                     let hook = table.hooks.iter_mut().find(|hook| hook.chain == chain);
                     let hook = hook.expect("the hook of the place");

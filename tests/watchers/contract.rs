@@ -118,9 +118,11 @@ pub async fn it_ends_when_nobody_listens(source: &impl Source) {
     let before = Handle::current().metrics().num_alive_tasks();
     let mut seen = Seen::new(source.follow());
     seen.next().await;
+    assert!(seen.is_quiet().await);
     assert!(Handle::current().metrics().num_alive_tasks() > before);
     drop(seen);
-    for _ in 0..6000 {
+    // Less than what a source takes that looks now and then.
+    for _ in 0..2000 {
         if Handle::current().metrics().num_alive_tasks() <= before {
             return;
         }

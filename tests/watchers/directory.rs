@@ -44,7 +44,7 @@ impl Directory {
         fs::remove_file(self.path(name)).unwrap();
     }
 
-    fn link(&self, target: &str, name: &str) {
+    pub fn link(&self, target: &str, name: &str) {
         symlink(target, self.path(name)).unwrap();
     }
 

@@ -47,6 +47,8 @@ async fn permissions() {
     directory.write("in/a.yaml", "a: 1");
     directory.write("in/sub/b.yaml", "a: 2");
     directory.write("in/sub/deep/c.yaml", "a: 3");
+    // A second name: not a second file, even while the first can't be found out.
+    directory.link("sub/b.yaml", "in/z.yaml");
     let mut seen = directory.seen(&["in"]).await;
     mode("in/a.yaml", 0);
     seen.until(|state| state.unreadable.len() == 1).await;

@@ -90,7 +90,7 @@ async fn follow(mut follower: Follower, notices: Arc<Notices>, sender: mpsc::Sen
             let look = follower.look(&news);
             (follower, look)
         });
-        // Fails only when the runtime is being shut down.
+        // Fails when the runtime is being shut down.
         let Ok((same, Look { events, due: next })) = look.await else { return };
         (follower, due) = (same, next);
         if !events.is_empty() {

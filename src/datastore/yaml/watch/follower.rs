@@ -468,4 +468,26 @@ mod tests {
             assert_eq!(read, want, "{name}");
         }
     }
+
+    /// Nobody told of its last change, so that it may have a writer still.
+    #[test]
+    fn a_young_file_is_looked_at_twice() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.yaml");
+        fs::write(&path, "a: 1").unwrap();
+        // As young as can be, however slow this is.
+        let future = SystemTime::now() + Duration::from_secs(3600);
+        fs::File::options().append(true).open(&path).unwrap().set_modified(future).unwrap();
+        let mut follower = Follower::new(vec![root.path().to_owned()], Arc::default());
+        let all = News { is_due: true, ..News::default() };
+        let Look { events, due } = follower.look(&all);
+        assert!(events.is_empty() && due <= Instant::now() + Follower::CALM);
+        loop {
+            let Look { events, due: _ } = follower.look(&all);
+            if !events.is_empty() {
+                assert!(matches!(events.as_slice(), [Event::Put(_), Event::InSync]), "{events:?}");
+                break;
+            }
+        }
+    }
 }

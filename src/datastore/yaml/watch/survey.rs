@@ -248,3 +248,55 @@ fn push(ahead: &mut Vec<Step>, path: &Path) {
         Component::CurDir | Component::Prefix(_) => None,
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written twice in one tick of the clock may have one stamp.
+    #[test]
+    fn a_young_stamp_is_not_sure() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let stamp = Stamp::of(path.path()).unwrap();
+        let cases = [
+            ((100, 1), Duration::from_millis(100_019), false),
+            ((100, 1), Duration::from_millis(100_021), true),
+            ((100, 0), Duration::from_millis(101_999), false),
+            ((100, 0), Duration::from_millis(102_001), true),
+            // The clock was set back.
+            ((100, 1), Duration::from_secs(50), false),
+        ];
+        for (changed, now, want) in cases {
+            let stamp = Stamp { changed, ..stamp };
+            assert_eq!(stamp.is_sure(SystemTime::UNIX_EPOCH + now), want, "{changed:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn every_name_on_the_way_is_a_step() {
+        let root = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(root.path()).unwrap();
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        let links = [("to-b", "a/b"), ("up", "a/b/../../to-b"), ("loop", "loop"), ("nowhere", "a/c/d")];
+        for (name, target) in links {
+            std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(root.join("a"), root.join("absolute")).unwrap();
+        let cases: [(&str, Option<&str>, &[&str]); 6] = [
+            ("a/b", Some("a/b"), &["a", "a/b"]),
+            ("to-b", Some("a/b"), &["a", "a/b", "to-b"]),
+            ("./up", Some("a/b"), &["a", "a/b", "to-b", "up"]),
+            ("absolute/b", Some("a/b"), &["a", "a/b", "absolute"]),
+            ("loop", None, &["loop"]),
+            ("nowhere", None, &["a", "a/c", "nowhere"]),
+        ];
+        for (path, want, want_steps) in cases {
+            let mut steps = BTreeSet::new();
+            let end = follow(root.clone(), Path::new(path), &mut steps);
+            assert_eq!(end, want.map(|want| root.join(want)), "{path}");
+            let below = steps.iter().filter_map(|step| step.strip_prefix(&root).ok());
+            let steps: Vec<&Path> = below.filter(|step| !step.as_os_str().is_empty()).collect();
+            assert_eq!(steps, want_steps.iter().map(Path::new).collect::<Vec<_>>(), "{path}");
+        }
+    }
+}

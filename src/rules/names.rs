@@ -1,5 +1,6 @@
 //! Names of chains and sets within the kernel's limits (reference §6.1, §7.2, §9).
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -99,6 +100,18 @@ impl IpSetName {
     }
 
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ChainName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for IpSetName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

@@ -29,14 +29,16 @@ impl FakeKernel {
     }
 
     pub(super) fn run(&mut self, plan: &Plan) {
-        for step in plan.steps() {
-            match step {
-                Step::Sets(changes) => self.restore_sets(&changes.text()),
-                Step::Table(changes) => {
-                    self.restore_table(changes.version(), changes.table(), &changes.text());
-                }
-                Step::RemoveSets(removals) => self.restore_sets(&removals.text()),
+        plan.steps().for_each(|step| self.run_step(step));
+    }
+
+    pub(super) fn run_step(&mut self, step: &Step) {
+        match step {
+            Step::Sets(changes) => self.restore_sets(&changes.text()),
+            Step::Table(changes) => {
+                self.restore_table(changes.version(), changes.table(), &changes.text());
             }
+            Step::RemoveSets(removals) => self.restore_sets(&removals.text()),
         }
     }
 

@@ -75,7 +75,7 @@ impl Programmed {
             }
         }
         self.sets = read.sets;
-        self.set_sources.clear();
+        self.written_sets.clear();
         Ok(())
     }
 }

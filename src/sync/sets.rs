@@ -28,7 +28,7 @@ pub struct SetChanges {
 pub struct SetRemovals {
     /// Sorted.
     names: BTreeSet<Box<str>>,
-    /// All that a family has then.
+    /// What each family is to have then.
     left: Vec<(IpVersion, SharedMap<IpSetName, KernelSet>)>,
 }
 
@@ -121,14 +121,13 @@ impl SetChanges {
     pub(super) fn apply(&self, programmed: &mut Programmed) {
         for change in &self.changes {
             let set = change.set();
-            let before =
-                programmed.sets.insert(set.name.as_str().into(), ProgrammedSet::Written(Arc::clone(set)));
+            let before = programmed.put_set(set);
             if let (SetChange::Replace { temporary, .. }, Some(before)) = (change, before) {
-                programmed.sets.insert(temporary.clone(), before);
+                programmed.put_set_aside(set.version, temporary, before);
             }
         }
         for set in &self.right {
-            programmed.sets.insert(set.name.as_str().into(), ProgrammedSet::Written(Arc::clone(set)));
+            programmed.put_set(set);
         }
     }
 
@@ -222,12 +221,11 @@ impl SetRemovals {
 
     pub(super) fn apply(&self, programmed: &mut Programmed) {
         for name in &self.names {
-            programmed.sets.remove(name);
+            programmed.remove_set(name);
         }
-        if self.left.is_empty() {
-            programmed.set_sources.clear();
+        for (version, wanted) in &self.left {
+            programmed.remember_sets(*version, wanted);
         }
-        programmed.set_sources.extend(self.left.iter().cloned());
     }
 }
 
@@ -327,9 +325,9 @@ pub(super) fn differing_sets<'d>(
     desired: &'d Desired,
     programmed: &'d Programmed,
 ) -> impl Iterator<Item = &'d Arc<KernelSet>> {
-    rulesets(desired).flat_map(|ruleset| match programmed.set_sources.get(&ruleset.version) {
-        Some(source) => {
-            ruleset.sets.since(source).into_iter().filter_map(|set| set.after).collect::<Vec<_>>()
+    rulesets(desired).flat_map(|ruleset| match programmed.written_sets.get(&ruleset.version) {
+        Some(written) => {
+            ruleset.sets.since(written).into_iter().filter_map(|set| set.after).collect::<Vec<_>>()
         }
         None => ruleset.sets.values().collect(),
     })
@@ -338,8 +336,8 @@ pub(super) fn differing_sets<'d>(
 /// Sets of the family that are there and not wanted.
 fn unwanted_sets<'d>(ruleset: &'d Ruleset, programmed: &'d Programmed) -> Vec<&'d str> {
     let Ruleset { version, sets: wanted, tables: _ } = ruleset;
-    if let Some(source) = programmed.set_sources.get(version) {
-        let gone = wanted.since(source).into_iter().filter(|set| set.after.is_none());
+    if let Some(written) = programmed.written_sets.get(version) {
+        let gone = wanted.since(written).into_iter().filter(|set| set.after.is_none());
         return gone.map(|set| set.key.as_str()).collect();
     }
     let wanted: BTreeSet<&str> = wanted.keys().map(IpSetName::as_str).collect();

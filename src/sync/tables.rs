@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::programmed::{Entry, OurRule, ProgrammedChain, ProgrammedTable, TableSource};
+use super::programmed::{Entry, OurRule, ProgrammedTable};
 use super::{Part, Programmed};
 use crate::config::InsertMode;
 use crate::model::IpVersion;
@@ -33,8 +33,8 @@ pub struct TableChanges {
     hooks: Vec<HookChange>,
     /// Found as they are to be.
     right: Vec<Arc<Chain>>,
-    /// The whole table that is there then; None where none is wanted.
-    whole: Option<TableSource>,
+    /// The whole table that is to be there then, and where its hooks stand.
+    whole: Option<(Arc<Table>, InsertMode)>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl TableChanges {
         let version = ruleset.version;
         let wanted = ruleset.tables.iter().find(|candidate| candidate.name == table);
         let programmed = programmed.table(version, table);
-        let whole = wanted.map(|table| TableSource { table: Arc::clone(table), mode });
+        let whole = wanted.map(|table| (Arc::clone(table), mode));
         let (written, right) = written_and_right(wanted, programmed);
         Self {
             version,
@@ -149,21 +149,22 @@ impl TableChanges {
 
     pub(super) fn apply(&self, programmed: &mut Programmed) {
         let table = programmed.tables.entry((self.version, self.table)).or_default();
-        for chain in &self.removed {
-            table.ours.remove(chain);
+        self.removed.iter().for_each(|chain| table.remove(chain));
+        for WrittenChain { chain, ids } in &self.written {
+            table.put(chain, ids.iter().copied().map(Some).collect());
         }
-        for written in &self.written {
-            table.ours.insert(written.chain.name.as_str().into(), written.programmed());
-        }
-        for chain in &self.right {
-            if let Some(programmed) = table.ours.get_mut(chain.name.as_str()) {
-                programmed.source = Some(Arc::clone(chain));
-            }
-        }
+        self.right.iter().for_each(|chain| table.recognise(chain));
         for hook in &self.hooks {
+            table.hooked = None;
             hook.apply(table.foreign.entry(hook.chain.clone()).or_default());
         }
-        table.source = self.whole.clone();
+        if let Some((whole, mode)) = &self.whole {
+            table.remember_chains(&whole.chains);
+            // Of the hooks too, these may be some of the changes only.
+            if table.hooked.is_none() && hook_changes(Some(whole), *mode, table).is_empty() {
+                table.hooked = Some((whole.hooks.clone(), *mode));
+            }
+        }
     }
 
     /// Creates chains and empties the others, also those to be deleted: then none of these jumps to another.
@@ -207,13 +208,6 @@ impl WrittenChain {
             out.push(' ');
             push_marked(out, *id, rule);
             out.push('\n');
-        }
-    }
-
-    fn programmed(&self) -> ProgrammedChain {
-        ProgrammedChain {
-            ids: self.ids.iter().copied().map(Some).collect(),
-            source: Some(Arc::clone(&self.chain)),
         }
     }
 }
@@ -301,17 +295,15 @@ fn written_and_right(
 
 /// Those that may differ from what is there.
 fn differing_chains<'t>(wanted: &'t Table, programmed: &'t ProgrammedTable) -> Vec<&'t Arc<Chain>> {
-    match &programmed.source {
-        Some(source) => {
-            wanted.chains.since(&source.table.chains).into_iter().filter_map(|chain| chain.after).collect()
-        }
+    match &programmed.written {
+        Some(written) => wanted.chains.since(written).into_iter().filter_map(|chain| chain.after).collect(),
         None => wanted.chains.values().collect(),
     }
 }
 
 fn removed_chains(wanted: Option<&Arc<Table>>, programmed: &ProgrammedTable) -> Vec<Box<str>> {
-    if let (Some(wanted), Some(source)) = (wanted, &programmed.source) {
-        let chains = wanted.chains.since(&source.table.chains).into_iter();
+    if let (Some(wanted), Some(written)) = (wanted, &programmed.written) {
+        let chains = wanted.chains.since(written).into_iter();
         return chains.filter(|chain| chain.after.is_none()).map(|chain| chain.key.as_str().into()).collect();
     }
     let wanted: BTreeSet<&str> =
@@ -324,9 +316,9 @@ fn hook_changes(
     mode: InsertMode,
     programmed: &ProgrammedTable,
 ) -> Vec<HookChange> {
-    if let (Some(wanted), Some(source)) = (wanted, &programmed.source)
-        && source.mode == mode
-        && source.table.hooks == wanted.hooks
+    if let (Some(wanted), Some((hooked, by))) = (wanted, &programmed.hooked)
+        && *by == mode
+        && *hooked == wanted.hooks
     {
         return Vec::new();
     }

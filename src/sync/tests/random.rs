@@ -110,6 +110,20 @@ fn sharing(states: Vec<Desired>) -> Vec<Desired> {
     shared
 }
 
+/// What was read back is to be deleted in the tool's own words.
+fn said(plan: &Plan) -> String {
+    texts(plan).replace(" --jump ", " -j ")
+}
+
+/// Takes note that a step was carried out, as [`Programmed::after`] does of all.
+fn take(programmed: &mut Programmed, step: &Step) {
+    match step {
+        Step::Sets(changes) => changes.apply(programmed),
+        Step::Table(changes) => changes.apply(programmed),
+        Step::RemoveSets(removals) => removals.apply(programmed),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -129,8 +143,6 @@ proptest! {
             for state in states.iter().filter(|state| state.rulesets[0].version == version) {
                 let changes = plan(state, &remembered);
                 prop_assert_eq!(texts(&changes), texts(&plan(state, &remembered)));
-                // What was read back is to be deleted in the tool's own words.
-                let said = |plan: &Plan| texts(plan).replace(" --jump ", " -j ");
                 prop_assert_eq!(said(&changes), said(&plan(state, &kernel.read_back())));
                 kernel = carried_out(state, &kernel).1;
                 remembered = remembered.after(&changes);
@@ -138,6 +150,26 @@ proptest! {
                 let (_, from_nothing) = carried_out(state, &fresh);
                 prop_assert_eq!(kernel.save_table(version, Filter), from_nothing.save_table(version, Filter));
                 prop_assert_eq!(kernel.save_sets(), from_nothing.save_sets());
+            }
+        }
+    }
+
+    /// Of some plans only the first steps are carried out: the next plan is that for what is there then.
+    #[test]
+    fn what_was_not_carried_out_is_not_remembered(
+        states in prop::collection::vec(any_desired(), 1..6),
+        steps in prop::collection::vec(0..5_usize, 6),
+    ) {
+        let fresh = FakeKernel::with(V4, Filter, "*filter\n-A FORWARD --jump ACCEPT\nCOMMIT\n", "");
+        let mut kernel = fresh.clone();
+        let mut remembered = kernel.read_back();
+        let states = sharing(states).into_iter().filter(|state| state.rulesets[0].version == V4);
+        for (state, steps) in states.zip(steps) {
+            let changes = plan(&state, &remembered);
+            prop_assert_eq!(said(&changes), said(&plan(&state, &kernel.read_back())));
+            for step in changes.steps().take(steps) {
+                kernel.run_step(step);
+                take(&mut remembered, step);
             }
         }
     }

@@ -41,11 +41,11 @@ pub(super) fn chain_names(ruleset: &Ruleset, table: TableName) -> Vec<&str> {
     table.chains.keys().map(|name| name.as_str()).collect()
 }
 
-pub(super) fn place() -> Place {
+pub(crate) fn place() -> Place {
     Place { source: "test.yaml".into(), line: 1, column: 1 }
 }
 
-pub(super) fn workload_id(name: &str) -> WorkloadId {
+pub(crate) fn workload_id(name: &str) -> WorkloadId {
     WorkloadId {
         node: "host".into(),
         orchestrator: "k8s".into(),
@@ -54,7 +54,7 @@ pub(super) fn workload_id(name: &str) -> WorkloadId {
     }
 }
 
-pub(super) fn workload(interface: &str) -> WorkloadEndpoint {
+pub(crate) fn workload(interface: &str) -> WorkloadEndpoint {
     WorkloadEndpoint {
         id: workload_id(interface),
         name: interface.into(),
@@ -72,22 +72,22 @@ pub(super) fn workload(interface: &str) -> WorkloadEndpoint {
     }
 }
 
-pub(super) fn local(endpoint: WorkloadEndpoint, tiers: Vec<EndpointTier>) -> LocalEndpoint {
+pub(crate) fn local(endpoint: WorkloadEndpoint, tiers: Vec<EndpointTier>) -> LocalEndpoint {
     LocalEndpoint { endpoint: Arc::new(endpoint), tiers, shadowed_by: None }
 }
 
-pub(super) fn policy_id(name: &str) -> PolicyId {
+pub(crate) fn policy_id(name: &str) -> PolicyId {
     PolicyId { kind: PolicyKind::GlobalNetworkPolicy, namespace: "".into(), name: name.into() }
 }
 
 /// A tier with the same policies in both directions.
-pub(super) fn tier(name: &str, default_action: TierDefault, policies: &[&str]) -> EndpointTier {
+pub(crate) fn tier(name: &str, default_action: TierDefault, policies: &[&str]) -> EndpointTier {
     let ids: Vec<_> = policies.iter().map(|name| policy_id(name)).collect();
     EndpointTier { name: name.into(), default_action, ingress: ids.clone(), egress: ids }
 }
 
 /// A policy that allows everything.
-pub(super) fn policy(name: &str, selector: &str) -> ActivePolicy {
+pub(crate) fn policy(name: &str, selector: &str) -> ActivePolicy {
     let id = policy_id(name);
     let rule = |direction| vec![Arc::new(allow(Owner::Policy(id.clone()), direction))];
     ActivePolicy {
@@ -103,7 +103,7 @@ pub(super) fn policy(name: &str, selector: &str) -> ActivePolicy {
 }
 
 /// A profile that allows everything.
-pub(super) fn profile(name: &str) -> ActiveProfile {
+pub(crate) fn profile(name: &str) -> ActiveProfile {
     let owner = Owner::Profile(name.into());
     ActiveProfile {
         name: name.into(),
@@ -113,7 +113,7 @@ pub(super) fn profile(name: &str) -> ActiveProfile {
     }
 }
 
-pub(super) fn allow(owner: Owner, direction: Direction) -> ActiveRule {
+pub(crate) fn allow(owner: Owner, direction: Direction) -> ActiveRule {
     ActiveRule {
         action: Action::Allow,
         ip_version: None,
@@ -128,12 +128,12 @@ pub(super) fn allow(owner: Owner, direction: Direction) -> ActiveRule {
     }
 }
 
-pub(super) fn pool(cidr: &str) -> Pool {
+pub(crate) fn pool(cidr: &str) -> Pool {
     Pool { cidr: cidr.parse().unwrap(), ipip: false, nat_outgoing: false, load_balancer_only: false }
 }
 
 /// A host with these.
-pub(super) fn host(
+pub(crate) fn host(
     endpoints: Vec<LocalEndpoint>,
     policies: Vec<ActivePolicy>,
     profiles: Vec<ActiveProfile>,

@@ -10,7 +10,7 @@ mod family;
 mod filter;
 mod filter_table;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod groups;
 pub mod hash;
 mod made;

@@ -5,7 +5,7 @@
 
 mod detour;
 #[cfg(test)]
-mod fake_kernel;
+pub(crate) mod fake_kernel;
 mod ownership;
 mod plan;
 mod programmed;

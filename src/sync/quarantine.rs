@@ -1,5 +1,6 @@
 //! What a kernel refuses, and what stands in its place: closed, never absent.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use super::Desired;
 use super::detour::named_set;
 use crate::datastore::Place;
 use crate::model::IpVersion;
+use crate::rules::hash::rule_hashes;
 use crate::rules::names::{ChainName, IpSetName};
 use crate::rules::ruleset::{Chain, KernelSet, Provenance, Rule, Ruleset, Table, TableName, Target};
 
@@ -64,23 +66,28 @@ impl Quarantine {
         self.parts.len()
     }
 
+    /// The parts.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.parts.keys()
+    }
+
     /// The parts, and why.
     pub fn iter(&self) -> impl Iterator<Item = (&Part, &Quarantined)> {
         self.parts.iter()
     }
 
-    /// Closes a chain; false where it must not be, or is already.
+    /// Closes a chain: what is to be written in its place. None where it must not be closed, or is already.
     pub fn close_chain(
         &mut self,
         version: IpVersion,
         table: TableName,
         wanted: &Arc<Chain>,
         reason: &str,
-    ) -> bool {
-        let Some(closed) = closed(table, wanted) else { return false };
+    ) -> Option<Arc<Chain>> {
+        let closed = Arc::new(closed(table, wanted)?);
         let part = Part::Chain(version, table, wanted.name.clone());
-        let stand_in = StandIn::Chain { wanted: Arc::clone(wanted), closed: Arc::new(closed) };
-        self.insert(part, reason, stand_in)
+        let stand_in = StandIn::Chain { wanted: Arc::clone(wanted), closed: Arc::clone(&closed) };
+        self.insert(part, reason, stand_in).then_some(closed)
     }
 
     /// Keeps a chain that can't be removed; false where it already is kept, or is not of a name that we give.
@@ -117,7 +124,14 @@ impl Quarantine {
     }
 
     fn insert(&mut self, part: Part, reason: &str, stand_in: StandIn) -> bool {
-        self.parts.insert(part, Quarantined { reason: reason.to_owned(), stand_in }).is_none()
+        match self.parts.entry(part) {
+            // It is the stand-in that is refused now.
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(Quarantined { reason: reason.to_owned(), stand_in });
+                true
+            }
+        }
     }
 
     fn applied_to_ruleset(&self, ruleset: &Ruleset) -> Ruleset {
@@ -154,13 +168,13 @@ impl StandIn {
         match (self, part) {
             (Self::Chain { wanted, closed: _ }, Part::Chain(version, name, _)) => table(*version, *name)
                 .and_then(|table| table.chains.get(&wanted.name))
-                .is_some_and(|chain| Arc::ptr_eq(chain, wanted)),
+                .is_some_and(|chain| is_same_chain(chain, wanted)),
             (Self::Kept(chain), Part::Removal(version, name, _)) => {
                 table(*version, *name).is_some_and(|table| !table.chains.contains_key(&chain.name))
             }
             (Self::Set { wanted }, _) => ruleset(wanted.version)
                 .and_then(|ruleset| ruleset.sets.get(&wanted.name))
-                .is_some_and(|set| Arc::ptr_eq(set, wanted)),
+                .is_some_and(|set| is_same_set(set, wanted)),
             (Self::Chain { .. } | Self::Kept(_), _) => false,
         }
     }
@@ -181,6 +195,17 @@ impl StandIn {
     }
 }
 
+/// The kernel would be told the same.
+fn is_same_chain(one: &Arc<Chain>, other: &Arc<Chain>) -> bool {
+    let ids = |chain: &Chain| rule_hashes(chain.name.as_str(), &chain.rules);
+    Arc::ptr_eq(one, other) || ids(one) == ids(other)
+}
+
+fn is_same_set(one: &Arc<KernelSet>, other: &Arc<KernelSet>) -> bool {
+    let told = |set: &Arc<KernelSet>| (set.version, set.set_type, set.max_elements);
+    Arc::ptr_eq(one, other) || (told(one) == told(other) && one.members == other.members)
+}
+
 /// Closes chains that match by a set that is not to be had, where that is allowed.
 fn close_where_named(table: &mut Table, refused: &BTreeSet<&IpSetName>) {
     if refused.is_empty() {
@@ -198,8 +223,10 @@ fn close_where_named(table: &mut Table, refused: &BTreeSet<&IpSetName>) {
 
 /// The chain that denies all that `chain` decides on; None for those that decide for the host as a whole.
 fn closed(table: TableName, chain: &Chain) -> Option<Chain> {
-    let first = chain.rules.first()?;
-    let provenance = first.provenance.clone();
+    // The way to several endpoints begins with rules that are nobody's.
+    let is_somebodys = |rule: &&Rule| rule.provenance != Provenance::Static;
+    let rule = chain.rules.iter().find(is_somebodys).or(chain.rules.first())?;
+    let provenance = rule.provenance.clone();
     let of = |target| Rule::always(target, &provenance).comment("felix-rs: refused by the kernel");
     let rules = match (&provenance, table) {
         (
@@ -269,3 +296,6 @@ impl fmt::Display for Part {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,11 +107,11 @@ impl SetChanges {
         out
     }
 
-    /// Each set for itself.
-    pub fn each(&self) -> impl Iterator<Item = (&Arc<KernelSet>, Self)> {
-        self.changes
-            .iter()
-            .map(|change| (change.set(), Self { changes: vec![change.clone()], right: Vec::new() }))
+    /// The first set for itself, and the others. None where nothing changes.
+    pub fn split_first(&self) -> Option<(&Arc<KernelSet>, Self, Self)> {
+        let of = |changes: &[SetChange]| Self { changes: changes.to_vec(), right: Vec::new() };
+        let (first, others) = self.changes.split_first()?;
+        Some((first.set(), of(std::slice::from_ref(first)), of(others)))
     }
 
     pub(super) fn parts(&self) -> impl Iterator<Item = Part> {

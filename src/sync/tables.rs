@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
+use super::detour::named_set;
 use super::programmed::{Entry, OurRule, ProgrammedTable};
 use super::{Part, Programmed};
 use crate::config::InsertMode;
@@ -29,6 +30,8 @@ pub struct TableChanges {
     written: Vec<WrittenChain>,
     /// Sorted.
     removed: Vec<Box<str>>,
+    /// Lose their rules, and stay.
+    emptied: Vec<Box<str>>,
     /// By chain.
     hooks: Vec<HookChange>,
     /// Found as they are to be.
@@ -77,6 +80,7 @@ impl TableChanges {
             written,
             right,
             removed: removed_chains(wanted, programmed),
+            emptied: Vec::new(),
             hooks: hook_changes(wanted, mode, programmed),
             whole,
         }
@@ -92,8 +96,8 @@ impl TableChanges {
 
     /// Nothing changes.
     pub fn is_empty(&self) -> bool {
-        let Self { version: _, table: _, written, removed, hooks, right: _, whole: _ } = self;
-        written.is_empty() && removed.is_empty() && hooks.is_empty()
+        let Self { version: _, table: _, written, removed, emptied, hooks, right: _, whole: _ } = self;
+        written.is_empty() && removed.is_empty() && emptied.is_empty() && hooks.is_empty()
     }
 
     /// The input of `iptables-restore --noflush`.
@@ -112,7 +116,7 @@ impl TableChanges {
     /// What can be written apart from the rest, in an order in which each part can follow those before it: a chain
     /// behind those that it leads to, then the kernel's chains, then what is removed.
     pub fn parts(&self) -> Vec<Part> {
-        let Self { version, table, written, removed, hooks, right: _, whole: _ } = self;
+        let Self { version, table, written, removed, emptied: _, hooks, right: _, whole: _ } = self;
         let mut order = CalleesFirst { written, done: BTreeSet::new(), order: Vec::new() };
         written.iter().for_each(|written| order.visit(&written.chain));
         let chains = order.order.into_iter().map(|name| Part::Chain(*version, *table, name));
@@ -124,7 +128,8 @@ impl TableChanges {
     /// Only these of the [`TableChanges::parts`].
     #[must_use]
     pub fn only(&self, parts: &[Part]) -> Self {
-        let Self { version, table, written, removed, hooks, right, whole: _ } = self;
+        let Self { version, table, written, removed, emptied: _, hooks, right: _, whole: _ } = self;
+        let parts: BTreeSet<&Part> = parts.iter().collect();
         let chosen = |part| parts.contains(&part);
         let written = written
             .iter()
@@ -132,12 +137,42 @@ impl TableChanges {
         let hooks = hooks.iter().filter(|hook| chosen(Part::Hook(*version, *table, hook.chain.clone())));
         let removed = removed.iter().filter(|name| chosen(Part::Removal(*version, *table, (*name).clone())));
         Self {
-            version: *version,
-            table: *table,
             written: written.cloned().collect(),
             removed: removed.cloned().collect(),
             hooks: hooks.cloned().collect(),
-            right: right.clone(),
+            ..self.nothing()
+        }
+    }
+
+    /// Only takes their rules from the chains that are to be removed: then none of them leads to another.
+    #[must_use]
+    pub fn emptying(&self) -> Self {
+        Self { emptied: self.removed.clone(), ..self.nothing() }
+    }
+
+    /// Writes this chain, and nothing else.
+    #[must_use]
+    pub fn instead(&self, chain: &Arc<Chain>) -> Self {
+        let ids = rule_hashes(chain.name.as_str(), &chain.rules);
+        Self { written: vec![WrittenChain { chain: Arc::clone(chain), ids }], ..self.nothing() }
+    }
+
+    /// A chain that is written matches by a set that is not there.
+    pub fn lacks_a_set(&self, programmed: &Programmed) -> bool {
+        let rules = self.written.iter().flat_map(|written| &written.chain.rules);
+        let mut sets = rules.flat_map(|rule| &rule.matches).filter_map(|m| named_set(&m.criterion));
+        sets.any(|set| !programmed.sets.contains_key(set.as_str()))
+    }
+
+    fn nothing(&self) -> Self {
+        Self {
+            version: self.version,
+            table: self.table,
+            written: Vec::new(),
+            removed: Vec::new(),
+            emptied: Vec::new(),
+            hooks: Vec::new(),
+            right: Vec::new(),
             whole: None,
         }
     }
@@ -170,7 +205,8 @@ impl TableChanges {
     /// Creates chains and empties the others, also those to be deleted: then none of these jumps to another.
     fn push_declarations(&self, out: &mut String) {
         let written = self.written.iter().map(|written| written.chain.name.as_str());
-        let chains: BTreeSet<&str> = written.chain(self.removed.iter().map(|chain| &**chain)).collect();
+        let chains: BTreeSet<&str> =
+            written.chain(self.removed.iter().chain(&self.emptied).map(|chain| &**chain)).collect();
         chains.into_iter().for_each(|chain| push_line(out, &[":", chain, " - -"]));
     }
 }

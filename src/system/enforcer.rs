@@ -1,24 +1,32 @@
 //! Makes one kernel have what is desired, and knows what it has.
 
-use std::collections::BTreeSet;
-use std::fmt;
+mod applied;
+mod isolation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::mem;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tracing::{info, warn};
+
+use applied::is_refusal;
+pub use applied::{Applied, ApplyError, ReadError, Write, Written};
 
 use super::lock::LockWait;
 use super::tool::ToolError;
 use crate::model::IpVersion;
 use crate::rules::ruleset::TableName;
 use crate::sync::{
-    Desired, Part, Plan, Programmed, Quarantine, ReadBackError, SetChanges, SetRemovals, Step, TableChanges,
-    plan,
+    Desired, Part, Plan, Programmed, Quarantine, SetChanges, SetRemovals, Step, TableChanges, plan,
 };
 
-/// Tries of one application. The kernel may have changed under our hands each time.
-const TRIES: u32 = 4;
+/// Tries of one application: sets that are refused are found by the second, tables that lacked them are written by the
+/// third and searched by the fourth. The kernel may have changed under our hands each time.
+const TRIES: u32 = 6;
 
 /// The wait behind the first try; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
@@ -60,8 +68,11 @@ pub trait System {
 /// 2. *Each try converges.* Whatever fails is read anew and planned anew; what was carried out stays. A process that
 ///    dies between two steps leaves a kernel that the next one reads and mends.
 /// 3. *A refusal is confined.* What the kernel refuses twice is cut in halves until the parts at fault are known;
-///    these are closed ([`Quarantine`]), the rest is programmed. One family's or table's failure stops no other.
-/// 4. *Sets that may still be named are not destroyed*: only where every table was written.
+///    these are closed ([`Quarantine`]), the rest is programmed. One family's or table's failure stops no other. Only
+///    what the tool said about its input counts: a tool that is late or missing puts nothing into quarantine.
+/// 4. *What is not known is not written*: a table that can't be read waits, and so does one whose rules would match by
+///    sets that could not be made.
+/// 5. *Sets that may still be named are not destroyed*: only where every table was written.
 #[derive(Debug)]
 pub struct Enforcer<S> {
     system: S,
@@ -76,63 +87,23 @@ pub struct Enforcer<S> {
     settled: Option<Desired>,
 }
 
+/// One application under way.
+struct Application<'a> {
+    desired: &'a Desired,
+    applied: Applied,
+    /// Of the present try; the first is the one that is reported.
+    failures: Vec<ApplyError>,
+    /// What the try before was refused.
+    refused_before: BTreeSet<Written>,
+    /// What has parts that are refused and can't be closed: all else of it is written.
+    hopeless: BTreeMap<Written, ToolError>,
+}
+
 /// What must be read before it is planned.
 #[derive(Debug, Default)]
 struct Unread {
     tables: BTreeSet<(IpVersion, TableName)>,
     sets: bool,
-}
-
-/// What one application did.
-#[derive(Clone, Debug, Default)]
-pub struct Applied {
-    pub writes: Vec<Write>,
-    /// What was read.
-    pub tables_read: usize,
-    pub sets_read: bool,
-    pub lock: LockWait,
-    /// Restores that were refused.
-    pub table_errors: usize,
-    pub set_errors: usize,
-    /// What somebody else had changed since it was last known to be right: part of a sentence for people.
-    pub drift: Vec<String>,
-    /// Sets remain that are to be destroyed: another round is wanted soon.
-    pub unfinished: bool,
-    /// Parts that were closed, or are not any more.
-    pub quarantine_changed: bool,
-    /// Something is refused that can't be closed: to try again at once is of no use.
-    pub hopeless: bool,
-}
-
-/// One input that was carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    pub what: Written,
-    pub lines: usize,
-    pub bytes: usize,
-}
-
-/// What was written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    Sets,
-    Table(IpVersion, TableName),
-}
-
-/// Why a kernel is not as desired. What was carried out stays.
-#[derive(Clone, Debug)]
-pub enum ApplyError {
-    /// It can't be read: nothing was written, where it is not known what is there.
-    Read { what: Written, error: ReadError },
-    /// It refused.
-    Refused { what: Written, error: ToolError },
-}
-
-/// Why what is there is not known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReadError {
-    Tool(ToolError),
-    Text(ReadBackError),
 }
 
 impl<S: System> Enforcer<S> {
@@ -186,193 +157,158 @@ impl<S: System> Enforcer<S> {
     /// # Errors
     /// All that could be programmed is, and something could not be: the first such thing.
     pub async fn apply(&mut self, desired: &Desired) -> (Applied, Result<(), ApplyError>) {
-        let mut applied = Applied::default();
-        let refused = self.quarantine.len();
+        let closed_before: BTreeSet<Part> = self.quarantine.parts().cloned().collect();
         self.quarantine.release_changed(desired);
+        let mut application = Application::of(desired);
         let mut result = Ok(());
         for attempt in 0..TRIES {
-            result = self.attempt(desired, attempt, &mut applied).await;
-            let Err(error) = &result else { break };
+            self.attempt(&mut application).await;
+            let failures = mem::take(&mut application.failures);
+            let Some(error) = failures.first() else {
+                result = Ok(());
+                break;
+            };
             warn!(attempt, "the kernel is not as desired: {error}");
-            if applied.hopeless {
+            result = Err(error.clone());
+            if !failures.iter().any(|error| application.may_pass(error)) {
                 break;
             }
+            application.refused_before = failures.iter().filter_map(ApplyError::refused).collect();
             tokio::time::sleep(FIRST_WAIT * 2_u32.pow(attempt)).await;
         }
-        applied.quarantine_changed = self.quarantine.len() != refused;
+        let mut applied = application.applied;
+        applied.hopeless = !application.hopeless.is_empty();
+        applied.quarantine_changed = !self.quarantine.parts().eq(&closed_before);
         (applied, result)
     }
 
     /// Reads what is not known, plans, and carries out; parts that were refused before are closed one by one.
-    async fn attempt(
-        &mut self,
-        desired: &Desired,
-        attempt: u32,
-        applied: &mut Applied,
-    ) -> Result<(), ApplyError> {
-        let wanted = self.quarantine.applied_to(desired);
-        let has_read = self.read(&wanted, applied).await?;
+    async fn attempt(&mut self, application: &mut Application<'_>) {
+        let wanted = self.quarantine.applied_to(application.desired);
+        let has_read = self.read(&wanted, application).await;
         if let Some(settled) = self.settled.take().filter(|_| has_read) {
-            applied.drift.extend(plan(&settled, &self.programmed).parts().map(|part| part.to_string()));
+            let drift =
+                plan(&settled, &self.programmed).parts().map(|part| part.to_string()).collect::<Vec<_>>();
+            application.applied.drift.extend(drift);
         }
         let plan = plan(&wanted, &self.programmed);
-        // The first refusal may come of what changed under our hands, which was read anew since.
-        let isolate = attempt > 0;
-        self.carry_out(&plan, isolate, applied).await?;
-        self.settled = Some(wanted);
-        Ok(())
-    }
-
-    async fn carry_out(
-        &mut self,
-        plan: &Plan,
-        isolate: bool,
-        applied: &mut Applied,
-    ) -> Result<(), ApplyError> {
-        let mut first: Result<(), ApplyError> = Ok(());
-        for step in plan.all_steps() {
-            let result = match step {
-                Step::Sets(changes) => self.write_sets(changes, isolate, applied).await,
-                Step::Table(changes) => self.write_table(changes, isolate, applied).await,
-                Step::RemoveSets(removals) if first.is_ok() => {
-                    self.remove_sets(removals, applied).await;
-                    Ok(())
-                }
-                Step::RemoveSets(_) => Ok(()),
-            };
-            first = first.and(result);
+        self.carry_out(&plan, application).await;
+        if application.failures.is_empty() {
+            self.settled = Some(wanted);
         }
-        first
     }
 
-    async fn write_sets(
-        &mut self,
-        changes: &SetChanges,
-        isolate: bool,
-        applied: &mut Applied,
-    ) -> Result<(), ApplyError> {
+    async fn carry_out(&mut self, plan: &Plan, application: &mut Application<'_>) {
+        let mut steps = plan.all_steps().peekable();
+        while let Some(step) = steps.next() {
+            match step {
+                Step::Sets(changes) => self.write_sets(changes, application).await,
+                Step::Table(changes) => self.write_table(changes, application).await,
+                // Rules may still name them; and what would follow needs them gone.
+                Step::RemoveSets(_) if !application.failures.is_empty() => return,
+                Step::RemoveSets(removals) if steps.peek().is_none() => {
+                    self.remove_leftovers(removals, application).await;
+                }
+                Step::RemoveSets(removals) => {
+                    if !self.make_way(removals, application).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn write_sets(&mut self, changes: &SetChanges, application: &mut Application<'_>) {
         let step = Step::Sets(changes.clone());
         if changes.is_empty() {
             self.programmed.take(&step);
-            return Ok(());
+            return;
         }
-        match self.restore_sets(changes.text(), applied).await {
-            Ok(()) => {
-                self.programmed.take(&step);
-                Ok(())
-            }
-            Err(error) if isolate && is_refusal(&error) => self.isolate_sets(changes, error, applied).await,
-            Err(error) => {
-                self.unread.sets = true;
-                Err(ApplyError::Refused { what: Written::Sets, error })
-            }
+        // They could not be read.
+        if self.unread.sets {
+            return;
         }
-    }
-
-    /// Writes each set for itself, and does without those that are refused.
-    async fn isolate_sets(
-        &mut self,
-        changes: &SetChanges,
-        mut error: ToolError,
-        applied: &mut Applied,
-    ) -> Result<(), ApplyError> {
+        let Err(mut error) = self.restore_sets(changes.text(), &mut application.applied).await else {
+            self.programmed.take(&step);
+            return;
+        };
+        // Some of the lines were carried out.
         self.unread.sets = true;
-        for (set, change) in changes.each() {
-            if let Err(refusal) = self.restore_sets(change.text(), applied).await {
-                warn!("set {} is refused: {refusal}", set.name);
-                self.quarantine.leave_out_set(set, &refusal.to_string());
-                error = refusal;
-            }
+        if is_refusal(&error) && application.refused_before.contains(&Written::Sets) {
+            error = self.isolate_sets(error, application).await;
         }
-        Err(ApplyError::Refused { what: Written::Sets, error })
+        application.failures.push(ApplyError::Refused { what: Written::Sets, error });
     }
 
-    async fn write_table(
-        &mut self,
-        changes: &TableChanges,
-        isolate: bool,
-        applied: &mut Applied,
-    ) -> Result<(), ApplyError> {
+    async fn write_table(&mut self, changes: &TableChanges, application: &mut Application<'_>) {
+        let what = Written::Table(changes.version(), changes.table());
         let step = Step::Table(changes.clone());
         if changes.is_empty() {
             self.programmed.take(&step);
-            return Ok(());
-        }
-        match self.restore_table(changes, applied).await {
-            Ok(()) => {
-                self.programmed.take(&step);
-                Ok(())
-            }
-            Err(error) => {
-                let what = Written::Table(changes.version(), changes.table());
-                // A missing set is one reason for a refusal.
-                self.unread.sets = true;
-                self.unread.tables.insert((changes.version(), changes.table()));
-                if isolate && is_refusal(&error) {
-                    self.isolate_chains(changes, applied).await;
-                }
-                Err(ApplyError::Refused { what, error })
-            }
-        }
-    }
-
-    /// Writes the table in halves, until it is known which parts are refused.
-    ///
-    /// Each half that is taken is progress, and is what some order of applying the objects one by one would show.
-    async fn isolate_chains(&mut self, changes: &TableChanges, applied: &mut Applied) {
-        let mut open = vec![changes.parts()];
-        while let Some(parts) = open.pop() {
-            let only = changes.only(&parts);
-            let Err(error) = self.restore_table(&only, applied).await else { continue };
-            match parts.as_slice() {
-                [part] => applied.hopeless |= !self.close(part, changes, &error),
-                _ => {
-                    let (callees, callers) = parts.split_at(parts.len() / 2);
-                    open.push(callers.to_vec());
-                    open.push(callees.to_vec());
-                }
-            }
-        }
-    }
-
-    /// False where that is not to be done.
-    fn close(&mut self, part: &Part, changes: &TableChanges, error: &ToolError) -> bool {
-        let reason = error.to_string();
-        let closed = match part {
-            Part::Chain(version, table, name) => changes
-                .chain(name)
-                .is_some_and(|chain| self.quarantine.close_chain(*version, *table, chain, &reason)),
-            Part::Removal(version, table, name) => {
-                self.quarantine.keep_chain(*version, *table, name, &reason)
-            }
-            Part::Hook(..) | Part::Set(_) => false,
-        };
-        if closed {
-            warn!("{part} is refused, and closed: {reason}");
-        } else {
-            warn!("{part} is refused, and can't be closed without closing the host: {reason}");
-        }
-        closed
-    }
-
-    async fn remove_sets(&mut self, removals: &SetRemovals, applied: &mut Applied) {
-        let wanted = removals.without(&self.stuck);
-        let some = wanted.first(REMOVALS_AT_A_TIME);
-        applied.unfinished = wanted.len() > REMOVALS_AT_A_TIME;
-        if some.is_empty() || self.restore_sets(some.text(), applied).await.is_ok() {
-            self.programmed.take(&Step::RemoveSets(some));
             return;
         }
-        for one in some.each() {
+        // It could not be read, or its sets could not be made: what is wrong is known already.
+        let lacks_a_set = self.unread.sets && changes.lacks_a_set(&self.programmed);
+        if lacks_a_set || self.unread.tables.contains(&(changes.version(), changes.table())) {
+            return;
+        }
+        if let Some(error) = application.hopeless.get(&what) {
+            application.failures.push(ApplyError::Refused { what, error: error.clone() });
+            return;
+        }
+        let Err(mut error) = self.restore_table(changes, &mut application.applied).await else {
+            self.programmed.take(&step);
+            return;
+        };
+        // A missing set is one reason for a refusal.
+        self.unread.sets = true;
+        self.unread.tables.insert((changes.version(), changes.table()));
+        if is_refusal(&error) && application.refused_before.contains(&what) {
+            error = self.isolate_chains(changes, error, application).await;
+        }
+        application.failures.push(ApplyError::Refused { what, error });
+    }
+
+    /// Destroys all sets that are not needed; false where one is still in the way of what follows. Rules name another of
+    /// the same members then, and do what they shall.
+    async fn make_way(&mut self, removals: &SetRemovals, application: &mut Application<'_>) -> bool {
+        let Some(error) = self.remove_sets(removals, &mut application.applied).await else { return true };
+        let mut wanted = application.desired.rulesets.iter().flat_map(|ruleset| ruleset.sets.keys());
+        let is_free = !wanted.any(|name| self.stuck.contains(name.as_str()));
+        if !is_free {
+            application.hopeless.insert(Written::Sets, error.clone());
+            application.failures.push(ApplyError::Refused { what: Written::Sets, error });
+        }
+        is_free
+    }
+
+    /// Destroys a few sets that nothing needs.
+    async fn remove_leftovers(&mut self, removals: &SetRemovals, application: &mut Application<'_>) {
+        let wanted = removals.without(&self.stuck);
+        application.applied.unfinished = wanted.len() > REMOVALS_AT_A_TIME;
+        self.remove_sets(&wanted.first(REMOVALS_AT_A_TIME), &mut application.applied).await;
+    }
+
+    /// Why one of them can't be destroyed.
+    async fn remove_sets(&mut self, removals: &SetRemovals, applied: &mut Applied) -> Option<ToolError> {
+        if removals.is_empty() || self.restore_sets(removals.text(), applied).await.is_ok() {
+            self.programmed.take(&Step::RemoveSets(removals.clone()));
+            return None;
+        }
+        let mut last = None;
+        for one in removals.each() {
             match self.restore_sets(one.text(), applied).await {
                 Ok(()) => self.programmed.take(&Step::RemoveSets(one)),
+                Err(error) if is_gone(&error) => self.programmed.take(&Step::RemoveSets(one)),
                 Err(error) => {
-                    // Somebody else's rule may name it, or it is gone already.
+                    // Somebody else's rule may name it.
                     info!("a set that is not needed any more can't be destroyed: {error}");
                     self.stuck.extend(one.names().map(str::to_owned));
+                    last = Some(error);
                 }
             }
         }
+        last
     }
 
     async fn restore_sets(&self, text: String, applied: &mut Applied) -> Result<(), ToolError> {
@@ -412,52 +348,77 @@ impl<S: System> Enforcer<S> {
         }
     }
 
-    /// Reads what is not known; whether there was such.
-    async fn read(&mut self, wanted: &Desired, applied: &mut Applied) -> Result<bool, ApplyError> {
-        let unread = std::mem::take(&mut self.unread);
+    /// Reads what is not known; whether something was read. What can't be read stays unknown.
+    async fn read(&mut self, wanted: &Desired, application: &mut Application<'_>) -> bool {
         let families: BTreeSet<IpVersion> = wanted.rulesets.iter().map(|ruleset| ruleset.version).collect();
-        let (now, later): (BTreeSet<_>, _) =
-            unread.tables.into_iter().partition(|(version, _)| families.contains(version));
-        self.unread.tables = later;
+        let of_families = self.unread.tables.iter().filter(|(version, _)| families.contains(version));
+        let tables: Vec<(IpVersion, TableName)> = of_families.copied().collect();
         // A write that comes while we read is seen as one that came after.
         let generation = self.system.generation();
-        if let Err(error) = self.read_parts(&now, unread.sets, applied).await {
-            self.unread.tables.extend(now);
-            self.unread.sets |= unread.sets;
-            return Err(error);
-        }
-        if now.len() == families.len() * TableName::ALL.len() {
-            self.generation = generation;
-        }
-        Ok(unread.sets || !now.is_empty())
-    }
-
-    async fn read_parts(
-        &mut self,
-        tables: &BTreeSet<(IpVersion, TableName)>,
-        sets: bool,
-        applied: &mut Applied,
-    ) -> Result<(), ApplyError> {
         let saves = tables.iter().map(|(version, table)| self.system.save_table(*version, *table));
         let (saved, saved_sets) = tokio::join!(join_all(saves), async {
-            if sets { Some(self.system.save_sets().await) } else { None }
+            if self.unread.sets { Some(self.system.save_sets().await) } else { None }
         });
-        for ((version, table), saved) in tables.iter().zip(saved) {
-            let read = saved.map_err(ReadError::Tool).and_then(|text| {
-                self.programmed.read_table(*version, *table, &text).map_err(ReadError::Text)
-            });
-            read.map_err(|error| ApplyError::Read { what: Written::Table(*version, *table), error })?;
-        }
-        if let Some(saved) = saved_sets {
-            let read = saved
+        let mut read = 0;
+        for ((version, table), saved) in tables.iter().copied().zip(saved) {
+            let result = saved
                 .map_err(ReadError::Tool)
-                .and_then(|text| self.programmed.read_sets(&text).map_err(ReadError::Text));
-            read.map_err(|error| ApplyError::Read { what: Written::Sets, error })?;
-            self.stuck.clear();
-            applied.sets_read = true;
+                .and_then(|text| self.programmed.read_table(version, table, &text).map_err(ReadError::Text));
+            match result {
+                Ok(()) => {
+                    read += 1;
+                    self.unread.tables.remove(&(version, table));
+                }
+                Err(error) => {
+                    let what = Written::Table(version, table);
+                    application.failures.push(ApplyError::Read { what, error });
+                }
+            }
         }
-        applied.tables_read += tables.len();
-        Ok(())
+        application.applied.tables_read += read;
+        if read == families.len() * TableName::ALL.len() {
+            self.generation = generation;
+        }
+        match saved_sets {
+            None => read > 0,
+            Some(saved) => self.take_sets(saved, application) || read > 0,
+        }
+    }
+
+    /// Whether they could be read.
+    fn take_sets(&mut self, saved: Result<String, ToolError>, application: &mut Application<'_>) -> bool {
+        let result = saved
+            .map_err(ReadError::Tool)
+            .and_then(|text| self.programmed.read_sets(&text).map_err(ReadError::Text));
+        match result {
+            Ok(()) => {
+                self.unread.sets = false;
+                self.stuck.clear();
+                application.applied.sets_read = true;
+                true
+            }
+            Err(error) => {
+                application.failures.push(ApplyError::Read { what: Written::Sets, error });
+                false
+            }
+        }
+    }
+}
+
+impl<'a> Application<'a> {
+    fn of(desired: &'a Desired) -> Self {
+        Self {
+            desired,
+            applied: Applied::default(),
+            failures: Vec::new(),
+            refused_before: BTreeSet::new(),
+            hopeless: BTreeMap::new(),
+        }
+    }
+
+    /// It may go another way when it is tried again at once.
+    fn may_pass(&self, error: &ApplyError) -> bool {
+        error.may_pass() && !error.refused().is_some_and(|what| self.hopeless.contains_key(&what))
     }
 }
 
@@ -469,65 +430,11 @@ impl Unread {
     }
 }
 
-/// The tool looked at its input, and would refuse it again.
-fn is_refusal(error: &ToolError) -> bool {
-    match error {
-        ToolError::Failed { code, complaint, .. } => {
-            code.is_some() && !complaint.contains("xtables lock") && !complaint.contains("Permission denied")
-        }
-        ToolError::Missing { .. }
-        | ToolError::Io { .. }
-        | ToolError::TimedOut { .. }
-        | ToolError::Unreadable { .. } => false,
-    }
+/// Somebody else has destroyed it, or it went before another that did not.
+fn is_gone(error: &ToolError) -> bool {
+    matches!(error, ToolError::Failed { complaint, .. } if complaint.contains("does not exist"))
 }
 
 fn lines(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
-
-impl fmt::Display for Written {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sets => f.write_str("the IP sets"),
-            Self::Table(version, table) => write!(f, "the {} table for {version}", table.name()),
-        }
-    }
-}
-
-impl ApplyError {
-    /// What the reader of the message can do about it.
-    pub fn help(&self) -> Option<&'static str> {
-        match self {
-            Self::Read { what: _, error: ReadError::Text(ReadBackError::Incompatible { .. }) } => {
-                Some("remove what `nft` wrote into iptables' tables, or move it to a table of another name")
-            }
-            Self::Read { what: _, error: ReadError::Tool(error) } | Self::Refused { what: _, error } => {
-                error.help()
-            }
-            Self::Read { what: _, error: ReadError::Text(_) } => None,
-        }
-    }
-}
-
-impl fmt::Display for ApplyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read { what, error } => write!(f, "{what} can't be read: {error}"),
-            Self::Refused { what, error } => write!(f, "{what} can't be written: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ApplyError {}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tool(error) => error.fmt(f),
-            Self::Text(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {}

@@ -232,11 +232,11 @@ impl<S: System> Enforcer<S> {
             self.programmed.take(&step);
             return;
         };
-        // Some of the lines were carried out.
-        self.unread.sets = true;
         if is_refusal(&error) && application.refused_before.contains(&Written::Sets) {
             error = self.isolate_sets(error, application).await;
         }
+        // Some of the lines were carried out.
+        self.unread.sets = true;
         application.failures.push(ApplyError::Refused { what: Written::Sets, error });
     }
 

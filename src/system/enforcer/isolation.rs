@@ -37,7 +37,6 @@ impl<S: System> Enforcer<S> {
                 Err(other) => return other,
             }
         }
-        self.unread.sets = true;
         error
     }
 

@@ -190,6 +190,8 @@ async fn what_fails_once_is_done_again() {
         once(Call::RestoreSets),
         once(Call::SaveTable),
         once(Call::SaveSets),
+        next(Call::RestoreTable, 2, failed(1, "busy")),
+        next(Call::RestoreSets, 2, failed(1, "busy")),
         next(Call::RestoreSets, 1, ToolError::Io { tool: "ipset".to_owned(), error: "no memory".to_owned() }),
     ] {
         let faulty = kernel();

@@ -184,6 +184,7 @@ proptest! {
         let faulty = kernel();
         let mut enforcer = Enforcer::new(faulty.clone());
         let mut last = Host::default();
+        let mut is_alone = true;
         for (host, faults, meddling) in hosts {
             let desired = host.desired();
             let allowed = Arc::new(Mutex::new(Allowed::default()));
@@ -191,7 +192,10 @@ proptest! {
                 let mut state = faulty.state();
                 allowed.lock().unwrap().allow(&state.kernel);
                 allowed.lock().unwrap().allow(&ideal(&desired));
+                let is_done = |fault: &Fault| matches!(fault, Fault::Next { done: true, .. });
+                is_alone &= meddling.is_none() && !faults.iter().any(is_done);
                 state.faults = faults;
+                state.refusals.clear();
                 state.calls.clear();
                 state.others = meddling.into_iter().collect();
                 let watched = Arc::clone(&allowed);
@@ -201,6 +205,9 @@ proptest! {
             let violations = std::mem::take(&mut allowed.lock().unwrap().violations);
             prop_assert!(violations.is_empty(), "{violations:#?}");
             prop_assert!(result.is_err() || !applied.hopeless);
+            // What we write names nothing that is not there, or is in use.
+            let refusals = std::mem::take(&mut faulty.state().refusals);
+            prop_assert!(!is_alone || applied.hopeless || refusals.is_empty(), "{refusals:#?}");
             last = host;
         }
         faulty.mend();

@@ -165,6 +165,20 @@ async fn a_table_that_is_refused_as_such_is_not_searched() {
     assert_eq!(enforcer.was_written_to(), Some(false));
 }
 
+/// Where another is tried again.
+#[tokio::test]
+async fn a_table_is_searched_once() {
+    let faulty = kernel();
+    faulty.fail(commit("-A cali-wl-to-host "));
+    faulty.fail(Fault::Rule { version: V6, text: "-p 50 ".to_owned() });
+    let mut enforcer = Enforcer::new(faulty.clone());
+    let (applied, result) = enforcer.apply(&Host::plain().desired()).await;
+    assert!(result.is_err() && applied.hopeless);
+    assert_eq!(refused(&enforcer), ["chain cali-pi-gnp/a of the filter table for IPv6"]);
+    let searches = faulty.calls().iter().filter(|(_, text)| text == "V4 *filter\nCOMMIT\n").count();
+    assert_eq!(searches, 1);
+}
+
 /// A part that can't be written may still lead to what would be removed.
 #[tokio::test]
 async fn nothing_is_removed_beside_what_can_not_be_written() {

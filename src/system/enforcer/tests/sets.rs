@@ -4,8 +4,10 @@ use super::*;
 
 #[tokio::test]
 async fn a_refused_set_closes_what_matches_by_it() {
-    for is_new in [true, false] {
+    for (is_new, failures_before) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
         let faulty = if is_new { kernel() } else { settled(&Host::plain()).await.0 };
+        // Then the second try carries out lines before it comes to those that are refused.
+        faulty.fail(next(Call::RestoreSets, failures_before, failed(1, "not now")));
         for start in ["add cali40s:y", "create cali40s:z "] {
             faulty.fail(Fault::SetLine(start.to_owned()));
         }
@@ -85,6 +87,8 @@ async fn a_set_that_is_held_is_left_until_sets_are_read() {
     // The one that was destroyed is known to be gone.
     faulty.state().refusals.clear();
     enforcer.apply(&with_sets(1).desired()).await.1.unwrap();
+    let sets = faulty.state().kernel.save_sets();
+    assert!(sets.contains("create cali40s:01 ") && sets.contains("create cali60s:01 "), "{sets}");
     assert_eq!(faulty.state().refusals, Vec::<String>::new());
     enforcer.distrust_sets();
     enforcer.apply(&Host::plain().desired()).await.1.unwrap();
@@ -125,4 +129,25 @@ async fn a_set_in_the_way_is_destroyed_at_once() {
     faulty.mend();
     enforcer.apply(&Host::plain().desired()).await.1.unwrap();
     assert_ideal_but(&faulty, &Host::plain(), &[]);
+}
+
+/// The search for what is refused ends where the tool does not answer.
+#[tokio::test]
+async fn a_search_that_takes_too_long_leaves_out_no_other() {
+    let mut host = Host::plain().with("a", Says::From("s:y"));
+    host.sets.push(("s:y", vec!["10.0.0.2/32".to_owned()]));
+    // Twice all that there is, then the one for itself, then the others.
+    for (skip, expected) in [(1, vec![]), (2, vec![]), (3, vec!["set cali40s:y"])] {
+        let faulty = kernel();
+        let mut enforcer = Enforcer::new(faulty.clone());
+        faulty.fail(Fault::SetLine("add cali40s:y".to_owned()));
+        faulty.fail(Fault::Next { call: Call::RestoreSets, skip, left: 1000, error: late(), done: false });
+        let (_, result) = enforcer.apply(&host.desired()).await;
+        assert!(result.is_err(), "{skip}");
+        assert_eq!(refused(&enforcer), expected, "{skip}");
+        faulty.mend();
+        enforcer.retry_refused();
+        enforcer.apply(&host.desired()).await.1.unwrap();
+        assert_ideal_but(&faulty, &host, &[]);
+    }
 }

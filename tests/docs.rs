@@ -47,6 +47,24 @@ fn code_map(readme: &str) -> Option<BTreeSet<String>> {
     Some(paths.map(|path| path.trim_end_matches('/').to_owned()).collect())
 }
 
+/// `UPDATE_GOLDEN=1` writes it anew.
+#[test]
+fn the_table_of_metrics_is_the_programs() {
+    const BEGIN: &str = "<!-- metrics -->\n";
+    const END: &str = "<!-- end of metrics -->";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(&path).expect("README.md");
+    let begin = readme.find(BEGIN).expect("the table begins") + BEGIN.len();
+    let end = readme.find(END).expect("the table ends");
+    let listing = felix_rs::telemetry::metrics::listing().expect("metrics");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let updated = [&readme[..begin], &listing, &readme[end..]].concat();
+        fs::write(&path, updated).expect("README.md is written");
+    } else {
+        assert_eq!(&readme[begin..end], listing, "help: UPDATE_GOLDEN=1 cargo test --test docs");
+    }
+}
+
 #[test]
 fn the_commands_run() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -19,6 +19,7 @@ mod golden;
 mod json;
 mod kernel;
 mod log;
+mod parameters;
 mod render;
 mod report;
 mod run;
@@ -56,6 +57,7 @@ enum Command {
     Run(run::Arguments),
     Cleanup(cleanup::Arguments),
     Unit(unit::Arguments),
+    Parameters(parameters::Arguments),
 }
 
 /// How a command ended; the numbers are part of the interface.
@@ -89,6 +91,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Parameters(arguments) => parameters::run(&arguments),
         Command::Unit(arguments) => unit::run(&arguments),
         Command::Cleanup(arguments) => cleanup::run(&arguments),
         Command::Run(arguments) => run::run(&arguments, severity),

@@ -335,8 +335,8 @@ impl<S: System> Enforcer<S> {
                 applied.writes.push(write);
                 applied.lock.waited += waited;
                 applied.lock.holder = applied.lock.holder.or(holder);
-                // Somebody else's write in between is not ours to count.
-                if self.generation == before {
+                // Somebody else's write in between is not ours to count, and the kernel does not count nothing.
+                if self.generation == before && !changes.is_empty() {
                     self.generation = before.map(|generation| generation.wrapping_add(1));
                 }
                 Ok(())

@@ -91,6 +91,18 @@ pub async fn remove_tables(iptables: &Iptables) -> Result<Vec<Write>, ApplyError
     Ok(writes)
 }
 
+/// Whether the kernel has a family's tables.
+///
+/// # Errors
+/// They can't be read for another reason.
+pub async fn has_family(iptables: &Iptables, version: IpVersion) -> Result<bool, ToolError> {
+    match iptables.save(version, TableName::Mangle).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_no_family(version, &error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// A host may have its IPv6 switched off.
 fn is_no_family(version: IpVersion, error: &ToolError) -> bool {
     version == IpVersion::V6

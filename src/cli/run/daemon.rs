@@ -234,6 +234,7 @@ impl Daemon {
     fn lost(&mut self) {
         warn!("the source is lost: what it said last stands");
         self.shared.metrics().resync_state.set(ResyncState::Waiting as i64);
+        self.shared.metrics().resyncs_started.inc();
         // What stands is enforced: alive, and ready if it ever was.
         let report = if self.source_in_sync {
             Reports::good("lost; what it said last stands")
@@ -322,7 +323,6 @@ impl Daemon {
         self.shared.metrics().calculation.observe(started.elapsed().as_secs_f64());
         let config = self.pipeline.config().clone();
         self.configure(&config);
-        self.interfaces.prepare_host(&config);
         let ended = {
             let apply = self.enforcement.apply(&desired, &config, self.shared.metrics(), &mut self.agenda);
             tokio::pin!(apply);
@@ -345,6 +345,8 @@ impl Daemon {
                     self.agenda.by(Task::Connections, Instant::now() + CONNECTIONS_PAUSE);
                 }
                 self.reports.applied(self.pipeline.policy(), self.enforcement.quarantined());
+                // Behind the chains: a host that forwards without them lets everything through.
+                self.interfaces.prepare_host(&config);
                 self.set_up_interfaces();
                 if unfinished {
                     self.want();

@@ -7,11 +7,12 @@ use tracing::{debug, info, warn};
 
 use super::agenda::{Agenda, Backoff, Task};
 use crate::config::{self, BackendChoice, Config};
+use crate::model::IpVersion;
 use crate::sync::{Desired, Quarantine};
 use crate::system::enforcer::{Applied, Enforcer, Written};
 use crate::system::ipsets::Ipsets;
 use crate::system::iptables::{Iptables, detect};
-use crate::system::kernel::{Kernel, remove_tables};
+use crate::system::kernel::{Kernel, has_family, remove_tables};
 use crate::system::tool::Tools;
 use crate::telemetry::metrics::Metrics;
 
@@ -57,6 +58,8 @@ pub(super) struct Outcome {
 struct Running {
     enforcer: Enforcer<Kernel>,
     made_for: MadeFor,
+    /// Those that the kernel has.
+    families: &'static [IpVersion],
     checks: Backoff,
 }
 
@@ -107,7 +110,9 @@ impl Enforcement {
 
     /// Does what is due; whether the kernel may not be as desired.
     pub(super) fn do_task(&mut self, task: Task, agenda: &mut Agenda) -> bool {
-        let Some(Running { enforcer, made_for: _, checks }) = &mut self.running else { return true };
+        let Some(Running { enforcer, made_for: _, families: _, checks }) = &mut self.running else {
+            return true;
+        };
         match task {
             Task::RefreshTables => enforcer.distrust_tables(),
             Task::RefreshSets => enforcer.distrust_sets(),
@@ -166,7 +171,8 @@ impl Enforcement {
         let started = Instant::now();
         let is_new = self.choose_kernel(config).await?;
         let Some(running) = &mut self.running else { return Err("there is no kernel".to_owned()) };
-        let (applied, result) = running.enforcer.apply(desired).await;
+        let desired = desired.clone().restricted_to(running.families);
+        let (applied, result) = running.enforcer.apply(&desired).await;
         metrics.apply.observe(started.elapsed().as_secs_f64());
         count(&applied, metrics);
         self.schedule(&applied, &config.enforcement, agenda);
@@ -202,8 +208,16 @@ impl Enforcement {
             tables: Iptables::new(tools.clone(), detected.backend, *lock_probe),
             sets: Ipsets::new(tools),
         };
+        let has_ipv6 = has_family(&kernel.tables, IpVersion::V6).await;
+        let families: &[IpVersion] = match has_ipv6 {
+            Ok(false) if config.ipv6_support => {
+                warn!("this kernel has no IPv6, and nothing is programmed for it; Ipv6Support=false says so");
+                &[IpVersion::V4]
+            }
+            Ok(_) | Err(_) => &IpVersion::ALL,
+        };
         let checks = Backoff::new(LEAST_CHECK.max(*post_write_check), RAREST_CHECK);
-        self.running = Some(Running { enforcer: Enforcer::new(kernel), made_for, checks });
+        self.running = Some(Running { enforcer: Enforcer::new(kernel), made_for, families, checks });
         Ok(true)
     }
 
@@ -233,7 +247,7 @@ impl Enforcement {
     }
 
     fn schedule(&mut self, applied: &Applied, config: &config::Enforcement, agenda: &mut Agenda) {
-        let Some(Running { enforcer, made_for: _, checks }) = &mut self.running else { return };
+        let Some(Running { enforcer, made_for: _, families: _, checks }) = &mut self.running else { return };
         let now = Instant::now();
         if applied.tables_read > 0 {
             plan_next(agenda, Task::RefreshTables, config.table_refresh, now);

@@ -190,6 +190,8 @@ async fn nothing_is_removed_beside_what_can_not_be_written() {
         enforcer.distrust_tables();
         let (applied, result) = enforcer.apply(&Host::plain().desired()).await;
         assert!(result.is_err() && applied.hopeless);
+        // The search wrote nothing but nothing, which is not counted.
+        assert_eq!(enforcer.was_written_to(), Some(false));
         assert_eq!(faulty.state().kernel.rules(V4, Filter, "cali-old"), Some(&["-j DROP".to_owned()][..]));
     }
     assert_eq!(refused(&enforcer), Vec::<String>::new());

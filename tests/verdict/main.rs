@@ -8,6 +8,7 @@ mod agree;
 mod by_command;
 #[path = "../orders/case.rs"]
 mod case;
+mod connections;
 #[path = "../golden/expectation.rs"]
 #[expect(dead_code, reason = "folders of expected files are tests/golden's")]
 mod expectation;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
             flows::assertions_hold_for_every_packet(seed, 200)
         }),
     ]);
+    trials.push(Trial::test("connections-that-policy-denies", connections::denied_connections));
     trials.push(Trial::test("policy-equals-chains", move || agree::policy_equals_chains(seed, PAIRS)));
     trials.push(Trial::test("every-fault-is-found", move || mutants::every_fault_is_found(seed)));
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -21,7 +21,7 @@ impl Ipsets {
     pub async fn save(&self) -> Result<String, ToolError> {
         // One process for all of them: to start one for each takes minutes on a large host.
         let lines: String = self.names().await?.iter().map(|name| format!("save {name}\n")).collect();
-        if lines.is_empty() { Ok(lines) } else { self.restore(lines).await }
+        if lines.is_empty() { Ok(lines) } else { self.run(lines, false).await }
     }
 
     /// The names of our sets; the kernel tells them without looking into the sets.
@@ -33,21 +33,27 @@ impl Ipsets {
             tool: "ipset",
             arguments: &["list", "-name"],
             input: None,
+            writes: false,
             deadline: self.tools.deadline(),
         };
         let names = self.tools.run(job).await?;
         Ok(names.lines().filter(|name| is_our_set(name)).map(str::to_owned).collect())
     }
 
-    /// Carries out lines one by one; what they print. After an error those before it remain done.
+    /// Carries out lines one by one. After an error those before it remain done.
     ///
     /// # Errors
     /// The tool is not there, or the kernel refused a line.
-    pub async fn restore(&self, lines: String) -> Result<String, ToolError> {
+    pub async fn restore(&self, lines: String) -> Result<(), ToolError> {
+        self.run(lines, true).await.map(drop)
+    }
+
+    async fn run(&self, lines: String, writes: bool) -> Result<String, ToolError> {
         let job = Job {
             tool: "ipset",
             arguments: &["restore"],
             input: Some(lines),
+            writes,
             deadline: self.tools.deadline(),
         };
         self.tools.run(job).await

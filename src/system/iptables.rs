@@ -81,7 +81,13 @@ impl Iptables {
         let tool = self.tool(version, "save");
         let arguments = ["-t", table.name()];
         self.tools
-            .run(Job { tool: &tool, arguments: &arguments, input: None, deadline: self.tools.deadline() })
+            .run(Job {
+                tool: &tool,
+                arguments: &arguments,
+                input: None,
+                writes: false,
+                deadline: self.tools.deadline(),
+            })
             .await
     }
 
@@ -102,7 +108,13 @@ impl Iptables {
             Backend::Nft => &["--noflush"],
         };
         self.tools
-            .run(Job { tool: &tool, arguments, input: Some(text), deadline: self.tools.deadline() })
+            .run(Job {
+                tool: &tool,
+                arguments,
+                input: Some(text),
+                writes: true,
+                deadline: self.tools.deadline(),
+            })
             .await?;
         Ok(waited)
     }
@@ -230,8 +242,13 @@ async fn rules(tools: &Tools, backend: Backend) -> usize {
 }
 
 async fn host_default(tools: &Tools) -> Backend {
-    let job =
-        Job { tool: "iptables", arguments: &["--version"], input: None, deadline: Duration::from_secs(10) };
+    let job = Job {
+        tool: "iptables",
+        arguments: &["--version"],
+        input: None,
+        writes: false,
+        deadline: Duration::from_secs(10),
+    };
     match tools.run(job).await {
         Ok(version) if version.contains("legacy") => Backend::Legacy,
         Ok(_) | Err(_) => Backend::Nft,
@@ -246,12 +263,14 @@ impl Iptables {
                 tool: &self.tool(version, "save"),
                 arguments: &["--version"],
                 input: None,
+                writes: false,
                 deadline: self.tools.deadline(),
             };
             return self.tools.run(job).await.map(|_| String::new());
         }
         let tool = self.tool(version, "save");
-        self.tools.run(Job { tool: &tool, arguments, input: None, deadline: self.tools.deadline() }).await
+        let job = Job { tool: &tool, arguments, input: None, writes: false, deadline: self.tools.deadline() };
+        self.tools.run(job).await
     }
 }
 

@@ -34,7 +34,7 @@ impl System for Kernel {
     }
 
     async fn restore_sets(&self, text: String) -> Result<(), ToolError> {
-        self.sets.restore(text).await.map(drop)
+        self.sets.restore(text).await
     }
 
     fn generation(&self) -> Option<u32> {

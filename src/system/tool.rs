@@ -32,6 +32,8 @@ pub(super) struct Job<'a> {
     pub(super) arguments: &'a [&'a str],
     /// For its standard input.
     pub(super) input: Option<String>,
+    /// Whether it may change the kernel, for the log.
+    pub(super) writes: bool,
     pub(super) deadline: Duration,
 }
 
@@ -71,7 +73,7 @@ impl Tools {
     /// # Errors
     /// It could not be run, or did not succeed. A tool that is late is killed.
     pub(super) async fn run(&self, job: Job<'_>) -> Result<String, ToolError> {
-        let Job { tool, arguments, input, deadline } = job;
+        let Job { tool, arguments, input, writes, deadline } = job;
         let started = Instant::now();
         let (lines, bytes) = input.as_deref().map_or((0, 0), |text| (text.lines().count(), text.len()));
         let child = Command::new(tool)
@@ -91,6 +93,7 @@ impl Tools {
         debug!(
             tool,
             arguments = arguments.join(" "),
+            writes,
             lines,
             bytes,
             milliseconds = started.elapsed().as_secs_f64() * 1e3,
@@ -245,7 +248,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     async fn run(tool: &str, arguments: &[&str], input: Option<&str>) -> Result<String, ToolError> {
-        let job = Job { tool, arguments, input: input.map(str::to_owned), deadline: 5 * SECOND };
+        let input = input.map(str::to_owned);
+        let job = Job { tool, arguments, input, writes: false, deadline: 5 * SECOND };
         Tools::default().run(job).await
     }
 
@@ -268,7 +272,8 @@ mod tests {
         let failed = failed.unwrap_err();
         assert_eq!(failed.to_string(), "sh failed with exit code 4: line 7 failed");
         assert_eq!(failed.line(), Some(7));
-        let job = Job { tool: "sleep", arguments: &["60"], input: None, deadline: SECOND / 20 };
+        let job =
+            Job { tool: "sleep", arguments: &["60"], input: None, writes: false, deadline: SECOND / 20 };
         let late = Tools::default().run(job).await.unwrap_err();
         assert_eq!(late.to_string(), "sleep had not ended after 0.05 s");
         assert_eq!(

@@ -186,7 +186,7 @@ impl Reports {
                     .map(|(name, place)| place.map_or(name.clone(), |place| format!("{name} ({place})")))
                     .collect();
                 error!(
-                    "the kernel refuses the {part}, which is closed until it is changed: {}: {}",
+                    "the kernel refuses {part}, which is closed until it is changed: {}: {}",
                     if culprits.is_empty() { "nobody's".to_owned() } else { culprits.join(", ") },
                     quarantined.reason
                 );
@@ -194,7 +194,7 @@ impl Reports {
             now.insert(part.clone());
         }
         for part in self.refused.difference(&now) {
-            info!("the {part} is no longer refused");
+            info!("{part} is no longer refused");
         }
         self.refused = now;
     }

@@ -1,0 +1,55 @@
+//! The daemon on two hosts, with real kernels and real packets. A trial is this program again, in namespaces of its own
+//! (network, mounts, processes): there it joins two hosts by a cable, as the field report does by hand, starts daemons
+//! and sends packets between containers.
+//!
+//! Needs root. `FELIX_RS_SKIP_KERNEL=1` leaves these tests out and counts them as ignored.
+
+mod closed;
+mod daemon;
+mod drift;
+mod flows;
+mod host;
+mod lab;
+mod life;
+mod manifests;
+mod netns;
+mod probe;
+mod refused;
+mod sandbox;
+mod shims;
+mod world;
+
+use std::env;
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+use netns::Backend;
+
+/// What is wrong, or nothing.
+type Verdict = Result<(), String>;
+
+/// A trial: its name, and what is done within its namespaces.
+type Case = (&'static str, fn(Backend) -> Verdict);
+
+fn main() -> ExitCode {
+    let cases: Vec<Case> =
+        [flows::CASES, closed::CASES, life::CASES, drift::CASES, host::CASES, refused::CASES].concat();
+    if let Some((name, backend)) = sandbox::asked() {
+        return sandbox::work(&name, &backend, &cases);
+    }
+    let skip = env::var_os("FELIX_RS_SKIP_KERNEL").is_some_and(|value| value == "1");
+    let trials = cases.iter().flat_map(|(name, _)| Backend::ALL.map(|backend| trial(name, backend)));
+    let refusal = Trial::test("harness::the_own_namespace_is_never_written_to", || {
+        match sandbox::carry_out_at_home("flows::a_policy_comes_and_goes", Backend::Nft) {
+            Err(said) if said.contains("refused") => Ok(()),
+            other => Err(format!("{other:?}").into()),
+        }
+    });
+    let trials = trials.chain([refusal]).map(|trial| trial.with_ignored_flag(skip)).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial(name: &'static str, backend: Backend) -> Trial {
+    Trial::test(format!("{name}::{}", backend.name()), move || Ok(sandbox::carry_out(name, backend)?))
+}

@@ -42,7 +42,7 @@ pub(super) fn of(desired: &Desired, programmed: &Programmed) -> Vec<Artefact> {
     let kind = |step: &Step| match step {
         Step::Sets(_) => Kind::Sets,
         Step::Table(changes) => Kind::Table(changes.version(), changes.table()),
-        Step::RemoveSets(_) => Kind::SetRemovals,
+        Step::RemoveMembers(..) | Step::RemoveSets(_) => Kind::SetRemovals,
     };
     let plan = plan(desired, programmed);
     plan.steps().map(|step| Artefact { kind: kind(step), text: step.text() }).collect()

@@ -25,6 +25,13 @@ pub struct ChainName(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IpSetName(Arc<str>);
 
+/// Which one of two, while the one turns into the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    Old,
+    New,
+}
+
 impl ChainName {
     /// A chain that every host has; `name` is one of reference §6.1.
     pub fn fixed(name: &'static str) -> Self {
@@ -71,6 +78,15 @@ impl ChainName {
     /// The part of the dispatch chain `root` for interfaces whose names go on with `next`.
     pub fn dispatch_child(root: &Self, next: char) -> Self {
         Self::limited(&format!("{root}-"), next.encode_utf8(&mut [0; 4]))
+    }
+
+    /// What an endpoint's chain `of` was, or will be, while it turns.
+    pub fn turning(of: &Self, age: Age) -> Self {
+        let prefix = match age {
+            Age::Old => "cali-old-",
+            Age::New => "cali-new-",
+        };
+        Self::limited(prefix, of.as_str().strip_prefix("cali-").unwrap_or(of.as_str()))
     }
 
     /// One that a kernel has; None where we give no such names.

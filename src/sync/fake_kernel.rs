@@ -39,7 +39,7 @@ impl FakeKernel {
 
     pub(crate) fn run_step(&mut self, step: &Step) {
         match step {
-            Step::Sets(changes) => self.restore_sets(&changes.text()),
+            Step::Sets(changes) | Step::RemoveMembers(_, changes) => self.restore_sets(&changes.text()),
             Step::Table(changes) => self.restore_table(changes.version(), changes.table(), &changes.text()),
             Step::RemoveSets(removals) => self.restore_sets(&removals.text()),
         }

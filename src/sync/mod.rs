@@ -15,6 +15,7 @@ mod sets;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod turning;
 
 use std::sync::Arc;
 

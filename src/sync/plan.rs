@@ -3,6 +3,7 @@
 use super::detour::detour;
 use super::sets::{SetChanges, SetRemovals};
 use super::tables::TableChanges;
+use super::turning::turning;
 use super::{Desired, Part, Programmed};
 use crate::model::IpVersion;
 use crate::rules::ruleset::TableName;
@@ -10,7 +11,7 @@ use crate::rules::ruleset::TableName;
 /// What to do, in order, so that the kernel has what is desired.
 ///
 /// 1. *No rule ever names a set that is not there.* A restore that does is refused as a whole. So sets are made and
-///    filled first, then the tables are written, and only then are sets destroyed that nothing names any more.
+///    filled first, then the tables are written, and only then do members go, and sets that nothing names any more.
 /// 2. *A table changes at once.* `iptables-restore` commits a table as a whole; a failed one changes nothing. Between
 ///    tables, and between sets and tables, nothing is atomic; each step alone leaves a host that enforces either the
 ///    old or the new rules of that table.
@@ -18,7 +19,10 @@ use crate::rules::ruleset::TableName;
 /// 4. *The texts are a function of both ends only*: sorted, and without regard to how the host came there.
 ///
 /// Goal 1 conflicts with names that are fixed: a set of ours may be there with a type that can't be swapped, and can
-/// neither be renamed nor destroyed while rules name it. Then the plan has two such rounds, the first on a detour.
+/// neither be renamed nor destroyed while rules name it. Then the plan has two such rounds, the first on a [`detour`].
+///
+/// What goal 2 lacks matters where an endpoint's own chains change together with the sets that it is in. Then there are two
+/// rounds as well: see [`turning`].
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Also those with nothing to do: they know what was found right, which need not be compared again.
@@ -32,6 +36,8 @@ pub enum Step {
     Sets(SetChanges),
     /// For `iptables-restore --noflush` or its IPv6 sibling.
     Table(TableChanges),
+    /// For `ipset restore`: members that are not wanted any more are removed from sets of one family.
+    RemoveMembers(IpVersion, SetChanges),
     /// For `ipset restore`: sets that no rule names any more are destroyed. The kernel may hold on to one for a
     /// moment after the rules are gone.
     RemoveSets(SetRemovals),
@@ -39,12 +45,20 @@ pub enum Step {
 
 /// The changes that make the kernel, as it is `programmed`, have what is `desired`.
 pub fn plan(desired: &Desired, programmed: &Programmed) -> Plan {
-    let Some(aside) = detour(desired, programmed) else {
+    if let Some(aside) = detour(desired, programmed) {
+        let mut plan = Plan { steps: round(&aside, programmed) };
+        let between = programmed.clone().after(&plan);
+        plan.steps.extend(round(desired, &between));
+        return plan;
+    }
+    let Some(turning) = turning(desired, programmed) else {
         return Plan { steps: round(desired, programmed) };
     };
-    let mut plan = Plan { steps: round(&aside, programmed) };
+    let mut plan = Plan { steps: round(&turning, programmed) };
     let between = programmed.clone().after(&plan);
-    plan.steps.extend(round(desired, &between));
+    // Members go as soon as others have come: all that turns denies meanwhile what the sets could let through.
+    let [sets, tables, members, rest] = parts_of_round(desired, &between);
+    plan.steps.extend([sets, members, tables, rest].into_iter().flatten());
     plan
 }
 
@@ -63,7 +77,7 @@ impl Plan {
     /// All that is changed; sets that are destroyed are not among it.
     pub fn parts(&self) -> impl Iterator<Item = Part> {
         self.steps.iter().flat_map(|step| match step {
-            Step::Sets(changes) => changes.parts().collect(),
+            Step::Sets(changes) | Step::RemoveMembers(_, changes) => changes.parts().collect(),
             Step::Table(changes) => changes.parts(),
             Step::RemoveSets(_) => Vec::new(),
         })
@@ -79,7 +93,7 @@ impl Step {
     /// The input of the process.
     pub fn text(&self) -> String {
         match self {
-            Self::Sets(changes) => changes.text(),
+            Self::Sets(changes) | Self::RemoveMembers(_, changes) => changes.text(),
             Self::Table(changes) => changes.text(),
             Self::RemoveSets(removals) => removals.text(),
         }
@@ -88,7 +102,7 @@ impl Step {
     /// Nothing changes.
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Sets(changes) => changes.is_empty(),
+            Self::Sets(changes) | Self::RemoveMembers(_, changes) => changes.is_empty(),
             Self::Table(changes) => changes.is_empty(),
             Self::RemoveSets(removals) => removals.is_empty(),
         }
@@ -106,22 +120,26 @@ impl Programmed {
     /// Takes note that `step` was carried out.
     pub fn take(&mut self, step: &Step) {
         match step {
-            Step::Sets(changes) => changes.apply(self),
+            Step::Sets(changes) | Step::RemoveMembers(_, changes) => changes.apply(self),
             Step::Table(changes) => changes.apply(self),
             Step::RemoveSets(removals) => removals.apply(self),
         }
     }
 }
 
-/// Sets, then tables, then the sets that are left over.
+/// Sets, then tables, then the members and sets that are left over.
 fn round(desired: &Desired, programmed: &Programmed) -> Vec<Step> {
+    parts_of_round(desired, programmed).concat()
+}
+
+/// In that order.
+fn parts_of_round(desired: &Desired, programmed: &Programmed) -> [Vec<Step>; 4] {
     let sets = SetChanges::between(desired, programmed);
     let removals = SetRemovals::between(desired, programmed, &sets);
-    [Step::Sets(sets)]
-        .into_iter()
-        .chain(tables(desired, programmed))
-        .chain([Step::RemoveSets(removals)])
-        .collect()
+    let members = IpVersion::ALL
+        .map(|version| Step::RemoveMembers(version, SetChanges::removing(desired, programmed, version)));
+    let tables = tables(desired, programmed).collect();
+    [vec![Step::Sets(sets)], tables, members.into(), vec![Step::RemoveSets(removals)]]
 }
 
 fn tables(desired: &Desired, programmed: &Programmed) -> impl Iterator<Item = Step> {

@@ -15,6 +15,11 @@ const LINE: usize = 64;
 
 /// Sets to make and to change. `ipset restore` carries the lines out one by one: after a failure read back and plan
 /// again.
+///
+/// Members come before the tables are written, and go after: in between an address is in the sets of its old state and
+/// of its new. A rule that names one of them and holds then held before, or will hold; so the first one that holds
+/// decides as the old state or the new would have done. Were members taken away first, an address on its way from one
+/// set to another would be in neither, and pass where both deny.
 #[derive(Clone, Debug)]
 pub struct SetChanges {
     /// By name.
@@ -35,10 +40,15 @@ pub struct SetRemovals {
 #[derive(Clone, Debug)]
 enum SetChange {
     Create(Arc<KernelSet>),
-    Update {
+    /// Members come; `set` has those that are to go later, too.
+    Add {
+        set: Arc<KernelSet>,
+        added: Vec<Member>,
+    },
+    /// Members go, and the set is as wanted.
+    Remove {
         set: Arc<KernelSet>,
         removed: Vec<Member>,
-        added: Vec<Member>,
     },
     /// Another set is filled and swapped in; under its name what was there before waits to be destroyed.
     Replace {
@@ -80,6 +90,7 @@ pub(super) enum Way {
 }
 
 impl SetChanges {
+    /// What comes before the tables are written.
     pub(super) fn between(desired: &Desired, programmed: &Programmed) -> Self {
         let mut changes = Self { changes: Vec::new(), right: Vec::new() };
         let mut temporaries = Temporaries { programmed, next: 0 };
@@ -90,6 +101,20 @@ impl SetChanges {
             }
         }
         changes
+    }
+
+    /// What comes after: members of a family's sets that are not wanted any more.
+    pub(super) fn removing(desired: &Desired, programmed: &Programmed, version: IpVersion) -> Self {
+        let of_family = differing_sets(desired, programmed).filter(|set| set.version == version);
+        let removals = of_family.filter_map(|set| {
+            let there = programmed.sets.get(set.name.as_str())?;
+            if there.is_written_from(set) || !there.can_be_updated_to(set) {
+                return None;
+            }
+            let removed = lacking(there.members(), &set.members);
+            (!removed.is_empty()).then(|| SetChange::Remove { set: Arc::clone(set), removed })
+        });
+        Self { changes: removals.collect(), right: Vec::new() }
     }
 
     /// Nothing changes.
@@ -136,20 +161,22 @@ impl SetChanges {
             return;
         }
         let set = Arc::clone(set);
-        match there.way_to(&set) {
-            Way::Update => {
-                let removed = lacking(there.members(), &set.members);
-                let added = lacking(&set.members, there.members());
-                if removed.is_empty() && added.is_empty() {
-                    self.right.push(set);
-                } else {
-                    self.changes.push(SetChange::Update { set, removed, added });
-                }
-            }
-            // A blocked one was moved aside by a detour: it does not come here.
-            Way::Replace | Way::Blocked => {
-                let temporary = temporaries.next(set.version);
-                self.changes.push(SetChange::Replace { set, temporary });
+        // A blocked one was moved aside by a detour: it does not come here.
+        if !there.can_be_updated_to(&set) {
+            let temporary = temporaries.next(set.version);
+            self.changes.push(SetChange::Replace { set, temporary });
+            return;
+        }
+        let added = lacking(&set.members, there.members());
+        let removed = lacking(there.members(), &set.members);
+        match (added.is_empty(), removed.is_empty()) {
+            (true, true) => self.right.push(set),
+            (true, false) => {}
+            (false, true) => self.changes.push(SetChange::Add { set, added }),
+            (false, false) => {
+                let members = union(there.members(), &added);
+                let set = Arc::new(KernelSet { members, ..KernelSet::clone(&set) });
+                self.changes.push(SetChange::Add { set, added });
             }
         }
     }
@@ -232,13 +259,16 @@ impl SetRemovals {
 impl SetChange {
     fn set(&self) -> &Arc<KernelSet> {
         match self {
-            Self::Create(set) | Self::Update { set, .. } | Self::Replace { set, .. } => set,
+            Self::Create(set)
+            | Self::Add { set, .. }
+            | Self::Remove { set, .. }
+            | Self::Replace { set, .. } => set,
         }
     }
 
     fn temporary(&self) -> Option<&str> {
         match self {
-            Self::Create(_) | Self::Update { .. } => None,
+            Self::Create(_) | Self::Add { .. } | Self::Remove { .. } => None,
             Self::Replace { set: _, temporary } => Some(temporary),
         }
     }
@@ -246,7 +276,7 @@ impl SetChange {
     fn lines(&self) -> usize {
         match self {
             Self::Create(set) => set.members.len() + 1,
-            Self::Update { set: _, removed, added } => removed.len() + added.len(),
+            Self::Add { set: _, added: members } | Self::Remove { set: _, removed: members } => members.len(),
             Self::Replace { set, temporary: _ } => set.members.len() + 2,
         }
     }
@@ -257,9 +287,9 @@ impl SetChange {
                 write_create(out, set.name.as_str(), set)?;
                 write_members(out, "add", set.name.as_str(), &set.members, "")
             }
-            Self::Update { set, removed, added } => {
-                write_members(out, "del", set.name.as_str(), removed, " --exist")?;
-                write_members(out, "add", set.name.as_str(), added, "")
+            Self::Add { set, added } => write_members(out, "add", set.name.as_str(), added, ""),
+            Self::Remove { set, removed } => {
+                write_members(out, "del", set.name.as_str(), removed, " --exist")
             }
             Self::Replace { set, temporary } => {
                 write_create(out, temporary, set)?;
@@ -283,6 +313,14 @@ impl ProgrammedSet {
         } else {
             Way::Update
         }
+    }
+
+    /// Member by member. Old and new ones must find room together.
+    fn can_be_updated_to(&self, wanted: &KernelSet) -> bool {
+        let together = || self.members().len() + lacking(&wanted.members, self.members()).len();
+        self.way_to(wanted) == Way::Update
+            && (self.members().len() + wanted.members.len() <= wanted.max_elements as usize
+                || together() <= wanted.max_elements as usize)
     }
 
     pub(super) fn members(&self) -> &[Member] {
@@ -362,6 +400,13 @@ fn lacking(members: &[Member], others: &[Member]) -> Vec<Member> {
         })
         .copied()
         .collect()
+}
+
+/// Both lists, which have nothing in common, sorted.
+fn union(members: &[Member], others: &[Member]) -> Vec<Member> {
+    let mut union = [members, others].concat();
+    union.sort_unstable();
+    union
 }
 
 fn write_create(out: &mut String, name: &str, set: &KernelSet) -> fmt::Result {

@@ -8,12 +8,13 @@ use super::fake_kernel::FakeKernel;
 use super::{Desired, Plan, Programmed, Step, plan};
 use crate::config::InsertMode::{self, Append, Insert};
 use crate::model::IpVersion::{self, V4, V6};
+use crate::model::WorkloadId;
 use crate::policy::{Member, SetId, TransportProtocol};
 use crate::rules::names::{ChainName, IpSetName};
 use crate::rules::ruleset::TableName::{Filter, Nat, Raw};
 use crate::rules::ruleset::{
-    Chain, Criterion, Hook, KernelSet, Match, Provenance, Rule, Ruleset, SetType, SharedMap, Side, Table,
-    TableName, Target,
+    Chain, Criterion, EndpointStep, Hook, KernelSet, Match, Provenance, Rule, Ruleset, SetType, SharedMap,
+    Side, Table, TableName, Target,
 };
 
 fn rule(comment: &str, matches: Vec<Match>, target: Target) -> Rule {
@@ -96,6 +97,7 @@ fn texts(plan: &Plan) -> String {
     let titled = |step: &Step| {
         let title = match step {
             Step::Sets(_) => "sets".to_owned(),
+            Step::RemoveMembers(..) => "remove members".to_owned(),
             Step::Table(changes) => format!("{:?}", changes.version()),
             Step::RemoveSets(_) => "remove sets".to_owned(),
         };
@@ -233,10 +235,12 @@ COMMIT
             vec![a(max, &["10.0.0.0/32", "10.0.0.2/32", "10.0.0.4/32"])],
             "\
 # sets
-del cali40s:a 10.0.0.1 --exist
-del cali40s:a 10.0.0.3 --exist
 add cali40s:a 10.0.0.0
 add cali40s:a 10.0.0.4
+COMMIT
+# remove members
+del cali40s:a 10.0.0.1 --exist
+del cali40s:a 10.0.0.3 --exist
 COMMIT
 ",
         ),
@@ -282,6 +286,80 @@ COMMIT
         let (_, kernel) = carried_out(&only_sets(before), &FakeKernel::default());
         assert_eq!(carried_out(&only_sets(after), &kernel).0, expected, "{case}");
     }
+}
+
+/// Of an endpoint: its chain leads to a policy's, which matches by a set that the endpoint may be in.
+fn turning_endpoint(policy: &'static str, members: &[&str]) -> Desired {
+    let id = WorkloadId {
+        node: "host".into(),
+        orchestrator: "k8s".into(),
+        workload: "ns/web".into(),
+        endpoint: "eth0".into(),
+    };
+    let provenance = Provenance::Endpoint(Arc::new(id), EndpointStep::Conntrack);
+    let chain = vec![Rule { provenance, ..jump(policy) }];
+    let set = nets(V4, "s:a", 1_048_576, members);
+    let rules = vec![drop_from(&set.name)];
+    let table =
+        vec![("cali-FORWARD", vec![jump("cali-tw-cali1")]), ("cali-tw-cali1", chain), (policy, rules)];
+    let hooks = vec![Hook { chain: "FORWARD", rules: vec![jump("cali-FORWARD")], appended: vec![] }];
+    desired(V4, Insert, vec![set], vec![Table { name: Filter, hooks, chains: chains(table) }])
+}
+
+/// While sets change the endpoint's chain lets through only what its old and its new chain do.
+#[test]
+fn an_endpoint_turns_together_with_its_sets() {
+    let before = turning_endpoint("cali-pi-a", &["10.0.0.1/32"]);
+    let after = turning_endpoint("cali-pi-b", &["10.0.0.2/32"]);
+    let first = plan(&before, &Programmed::default());
+    let mut kernel = FakeKernel::default();
+    kernel.run(&first);
+    let changes = plan(&after, &Programmed::default().after(&first));
+    let expected = "\
+# V4
+*filter
+:cali-new-tw-cali1 - -
+:cali-old-tw-cali1 - -
+:cali-pi-b - -
+:cali-tw-cali1 - -
+-A cali-new-tw-cali1 --jump cali-pi-b
+-A cali-old-tw-cali1 --jump cali-pi-a
+-A cali-pi-b -m set --match-set cali40s:a src --jump DROP
+-A cali-tw-cali1 -m comment --comment \"While sets change\" --jump cali-old-tw-cali1
+-A cali-tw-cali1 -m comment --comment \"While sets change\" --goto cali-new-tw-cali1
+COMMIT
+# sets
+add cali40s:a 10.0.0.2
+COMMIT
+# remove members
+del cali40s:a 10.0.0.1 --exist
+COMMIT
+# V4
+*filter
+:cali-new-tw-cali1 - -
+:cali-old-tw-cali1 - -
+:cali-pi-a - -
+:cali-tw-cali1 - -
+-A cali-tw-cali1 --jump cali-pi-b
+--delete-chain cali-new-tw-cali1
+--delete-chain cali-old-tw-cali1
+--delete-chain cali-pi-a
+COMMIT
+";
+    let mark = |line: &str| match line.split_once("-m comment --comment \"cali:") {
+        Some((chain, rest)) => [chain, rest.split_once("\" ").map_or("", |(_, rule)| rule)].concat(),
+        None => line.to_owned(),
+    };
+    let texts: String = texts(&changes).lines().map(|line| mark(line) + "\n").collect();
+    assert_eq!(texts, expected);
+    kernel.run(&changes);
+    assert!(plan(&after, &kernel.read_back()).is_empty());
+    // Without sets that change there is nothing to turn with, and what was read back is not known well enough.
+    let same_set = turning_endpoint("cali-pi-b", &["10.0.0.1/32"]);
+    assert_eq!(plan(&same_set, &Programmed::default().after(&first)).steps().count(), 1);
+    let mut kernel = FakeKernel::default();
+    kernel.run(&first);
+    assert_eq!(plan(&after, &kernel.read_back()).steps().count(), 3);
 }
 
 #[test]
@@ -463,7 +541,7 @@ fn tables_are_written_in_order_and_only_of_wanted_families() {
     let order = |plan: &Plan| -> Vec<(IpVersion, TableName)> {
         let table = |step: &Step| match step {
             Step::Table(changes) => Some((changes.version(), changes.table())),
-            Step::Sets(_) | Step::RemoveSets(_) => None,
+            Step::Sets(_) | Step::RemoveMembers(..) | Step::RemoveSets(_) => None,
         };
         plan.steps().filter_map(table).collect()
     };

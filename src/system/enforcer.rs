@@ -204,6 +204,9 @@ impl<S: System> Enforcer<S> {
             match step {
                 Step::Sets(changes) => self.write_sets(changes, application).await,
                 Step::Table(changes) => self.write_table(changes, application).await,
+                // While rules of before stand, members that they name stay; unless nobody knows for how long.
+                Step::RemoveMembers(version, _) if application.waits_for_rules_of(*version) => {}
+                Step::RemoveMembers(_, changes) => self.write_sets(changes, application).await,
                 // Rules may still name them; and what would follow needs them gone.
                 Step::RemoveSets(_) if !application.failures.is_empty() => return,
                 Step::RemoveSets(removals) if steps.peek().is_none() => {
@@ -414,6 +417,17 @@ impl<'a> Application<'a> {
             refused_before: BTreeSet::new(),
             hopeless: BTreeMap::new(),
         }
+    }
+
+    /// Rules of the family are not written in this try, and will be.
+    fn waits_for_rules_of(&self, version: IpVersion) -> bool {
+        self.failures.iter().map(ApplyError::what).any(|what| {
+            let concerns = match what {
+                Written::Sets => true,
+                Written::Table(of, _) => of == version,
+            };
+            concerns && !self.hopeless.contains_key(&what)
+        })
     }
 
     /// It may go another way when it is tried again at once.

@@ -183,7 +183,7 @@ enum Tool {
 impl Tool {
     fn of(step: &Step) -> Self {
         match step {
-            Step::Sets(_) | Step::RemoveSets(_) => Self::Ipset,
+            Step::Sets(_) | Step::RemoveMembers(..) | Step::RemoveSets(_) => Self::Ipset,
             Step::Table(changes) => Self::Iptables(changes.version()),
         }
     }

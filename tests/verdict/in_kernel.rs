@@ -243,7 +243,7 @@ fn texts(world: &World) -> (String, Vec<(IpVersion, String)>) {
     let mut tables = Vec::new();
     for step in plan(&world.desired, &Programmed::default()).steps() {
         match step {
-            Step::Sets(_) => sets += &step.text(),
+            Step::Sets(_) | Step::RemoveMembers(..) => sets += &step.text(),
             Step::Table(changes) => tables.push((changes.version(), step.text())),
             Step::RemoveSets(_) => {}
         }

@@ -118,7 +118,7 @@ fn said(plan: &Plan) -> String {
 /// Takes note that a step was carried out, as [`Programmed::after`] does of all.
 fn take(programmed: &mut Programmed, step: &Step) {
     match step {
-        Step::Sets(changes) => changes.apply(programmed),
+        Step::Sets(changes) | Step::RemoveMembers(_, changes) => changes.apply(programmed),
         Step::Table(changes) => changes.apply(programmed),
         Step::RemoveSets(removals) => removals.apply(programmed),
     }

@@ -61,6 +61,13 @@ pub enum ReadError {
 }
 
 impl ApplyError {
+    /// What is not as desired.
+    pub(super) fn what(&self) -> Written {
+        match self {
+            Self::Read { what, error: _ } | Self::Refused { what, error: _ } => *what,
+        }
+    }
+
     /// What was refused for its input.
     pub(super) fn refused(&self) -> Option<Written> {
         match self {

@@ -49,7 +49,7 @@ impl<S: System> Enforcer<S> {
         let wanted = self.quarantine.applied_to(application.desired);
         plan(&wanted, &self.programmed).steps().find_map(|step| match step {
             Step::Sets(changes) => Some(changes.clone()),
-            Step::Table(_) | Step::RemoveSets(_) => None,
+            Step::Table(_) | Step::RemoveMembers(..) | Step::RemoveSets(_) => None,
         })
     }
 

@@ -350,6 +350,7 @@ impl Daemon {
                 self.set_up_interfaces();
                 if unfinished {
                     self.want();
+                    self.agenda.by(Task::Retry, Instant::now());
                 }
             }
         }

@@ -61,6 +61,8 @@ struct Running {
     /// Those that the kernel has.
     families: &'static [IpVersion],
     checks: Backoff,
+    /// The other backend was looked at for what an earlier life left.
+    is_alone: bool,
 }
 
 #[derive(PartialEq, Eq)]
@@ -110,9 +112,7 @@ impl Enforcement {
 
     /// Does what is due; whether the kernel may not be as desired.
     pub(super) fn do_task(&mut self, task: Task, agenda: &mut Agenda) -> bool {
-        let Some(Running { enforcer, made_for: _, families: _, checks }) = &mut self.running else {
-            return true;
-        };
+        let Some(Running { enforcer, checks, .. }) = &mut self.running else { return true };
         match task {
             Task::RefreshTables => enforcer.distrust_tables(),
             Task::RefreshSets => enforcer.distrust_sets(),
@@ -169,7 +169,7 @@ impl Enforcement {
         agenda: &mut Agenda,
     ) -> Result<Outcome, String> {
         let started = Instant::now();
-        let is_new = self.choose_kernel(config).await?;
+        self.choose_kernel(config).await?;
         let Some(running) = &mut self.running else { return Err("there is no kernel".to_owned()) };
         let desired = desired.clone().restricted_to(running.families);
         let (applied, result) = running.enforcer.apply(&desired).await;
@@ -181,12 +181,12 @@ impl Enforcement {
             Some(help) => format!("{error}; {help}"),
         })?;
         self.has_applied = true;
-        let cleaned = is_new && self.clean_other_backend().await;
+        let cleaned = self.clean_other_backend().await;
         Ok(Outcome { changed: !applied.writes.is_empty(), unfinished: applied.unfinished || cleaned })
     }
 
-    /// Finds the backend, unless that was done for these parameters; whether it had to be done.
-    async fn choose_kernel(&mut self, config: &Config) -> Result<bool, String> {
+    /// Finds the backend, unless that was done for these parameters.
+    async fn choose_kernel(&mut self, config: &Config) -> Result<(), String> {
         let config::Enforcement { backend, lock_probe, post_write_check, .. } = &config.enforcement;
         let made_for = MadeFor {
             backend: *backend,
@@ -195,7 +195,7 @@ impl Enforcement {
             deadline: config.reporting.watchdog,
         };
         if self.running.as_ref().is_some_and(|running| running.made_for == made_for) {
-            return Ok(false);
+            return Ok(());
         }
         let deadline = if made_for.deadline.is_zero() { Tools::DEADLINE } else { made_for.deadline };
         let tools = Tools::new(&self.tools, deadline);
@@ -217,13 +217,18 @@ impl Enforcement {
             Ok(_) | Err(_) => &IpVersion::ALL,
         };
         let checks = Backoff::new(LEAST_CHECK.max(*post_write_check), RAREST_CHECK);
-        self.running = Some(Running { enforcer: Enforcer::new(kernel), made_for, families, checks });
-        Ok(true)
+        self.running =
+            Some(Running { enforcer: Enforcer::new(kernel), made_for, families, checks, is_alone: false });
+        Ok(())
     }
 
-    /// An earlier life may have used the other backend: its chains still see every packet. Whether there were any.
+    /// An earlier life may have used the other backend: its chains still see every packet. Whether there were any; looks
+    /// once.
     async fn clean_other_backend(&mut self) -> bool {
-        let Some(Running { enforcer, .. }) = &mut self.running else { return false };
+        let Some(Running { enforcer, is_alone, .. }) = &mut self.running else { return false };
+        if std::mem::replace(is_alone, true) {
+            return false;
+        }
         let other = enforcer.system().tables.other();
         match remove_tables(&other).await {
             Ok(writes) if writes.is_empty() => false,
@@ -247,7 +252,7 @@ impl Enforcement {
     }
 
     fn schedule(&mut self, applied: &Applied, config: &config::Enforcement, agenda: &mut Agenda) {
-        let Some(Running { enforcer, made_for: _, families: _, checks }) = &mut self.running else { return };
+        let Some(Running { enforcer, checks, .. }) = &mut self.running else { return };
         let now = Instant::now();
         if applied.tables_read > 0 {
             plan_next(agenda, Task::RefreshTables, config.table_refresh, now);

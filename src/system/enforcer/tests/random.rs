@@ -152,10 +152,31 @@ impl Allowed {
                         && rules[0].contains("refused by the kernel")
                         && rules[0].ends_with("-j DROP");
                     let is_idle = rules.is_empty() && !is_led_to(&contents, chain);
-                    if is_ours && !is_allowed && !is_closed && !is_idle {
+                    let is_turning = self.turns(chain, rules);
+                    if is_ours && !is_allowed && !is_closed && !is_idle && !is_turning {
                         self.violations.push(format!("{chain}: {rules:?}"));
                     }
                 }
+            }
+        }
+    }
+}
+
+impl Allowed {
+    /// While sets change an endpoint's chain leads to what it was and to what it is to be, under other names.
+    fn turns(&self, chain: &str, rules: &[String]) -> bool {
+        let unmarked = |rules: &[String]| -> Vec<String> {
+            rules.iter().map(|rule| rule.split_once("\" ").map_or("", |(_, rest)| rest).to_owned()).collect()
+        };
+        match chain.split_once(" cali-old-").or_else(|| chain.split_once(" cali-new-")) {
+            Some((table, of)) => self
+                .chains
+                .get(&format!("{table} cali-{of}"))
+                .is_some_and(|allowed| allowed.iter().any(|allowed| unmarked(allowed) == unmarked(rules))),
+            None => {
+                let (_, name) = chain.rsplit_once(" cali-").unwrap_or_default();
+                matches!(rules, [old, new]
+                    if old.ends_with(&format!("-j cali-old-{name}")) && new.contains(&format!("cali-new-{name}")))
             }
         }
     }

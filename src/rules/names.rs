@@ -80,6 +80,11 @@ impl ChainName {
         Self::limited(&format!("{root}-"), next.encode_utf8(&mut [0; 4]))
     }
 
+    /// A chain for packets to a workload: [`ChainName::to_workload`].
+    pub fn is_to_workload(&self) -> bool {
+        self.0.starts_with("cali-tw-")
+    }
+
     /// What an endpoint's chain `of` was, or will be, while it turns.
     pub fn turning(of: &Self, age: Age) -> Self {
         let prefix = match age {

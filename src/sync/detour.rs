@@ -1,29 +1,44 @@
-//! How a set is replaced by one of the same name and another type.
+//! How a set is replaced by another of its name, where rules must not meet both.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::sets::{Way, differing_sets, wanted_sets};
+use super::turning::{may_meet_itself, meets_itself};
 use super::{Desired, Programmed};
 use crate::model::IpVersion;
 use crate::policy::SetId;
 use crate::rules::names::IpSetName;
-use crate::rules::ruleset::{Chain, Criterion, Hook, KernelSet, Match, Rule, Ruleset, Table};
+use crate::rules::ruleset::{Chain, Criterion, Hook, KernelSet, Match, Rule, Ruleset, Side, Table};
 
 type Names = BTreeMap<IpSetName, IpSetName>;
 
-/// What to program before `desired`, if a set of a wanted name is there with another type.
+/// Members of sets that are made a second time for an endpoint's sake, at most: beyond, time counts for more.
+const MOST_MEMBERS: usize = 1 << 16;
+
+/// What to program before `desired`: wanted sets are first made under other names, with the same members, and the rules
+/// name those: they say the same all the while. Then nothing names the sets of the wanted names, and the way to
+/// `desired` is free. It is taken
 ///
-/// While a rule names that set the kernel lets nobody swap it with one of the wanted type ("their type does not
-/// match"), rename it ("in use by another system") or destroy it. So the wanted set is first made under another
-/// name, with the same members, and the rules name that one: they say the same all the while. The one in the way is
-/// then a leftover and is destroyed, and the way to `desired` is free.
+/// - where a set of a wanted name is there with another type. While a rule names it the kernel lets nobody swap it with
+///   one of the wanted type ("their type does not match"), rename it ("in use by another system") or destroy it;
+/// - where an endpoint turns together with sets by which its own rules match itself: see
+///   [`meets_itself`](super::turning::meets_itself). Sets and chains then change at once, by the transaction that renames
+///   the sets in the rules.
 pub(super) fn detour(desired: &Desired, programmed: &Programmed) -> Option<Desired> {
-    let blocked: Vec<&KernelSet> = differing_sets(desired, programmed)
-        .filter(|set| is_blocked(set, programmed))
-        .map(|set| &**set)
+    let turning: Vec<IpVersion> = desired
+        .rulesets
+        .iter()
+        .filter(|ruleset| meets_itself(ruleset, programmed) || may_meet_itself(ruleset, programmed))
+        .map(|ruleset| ruleset.version)
         .collect();
-    let names = names_aside(&blocked, desired, programmed);
+    let is_there = |set: &KernelSet| programmed.sets.contains_key(set.name.as_str());
+    let differing = || differing_sets(desired, programmed).filter(|set| is_there(set));
+    let turns = |set: &KernelSet| turning.contains(&set.version);
+    let members: usize = differing().filter(|set| turns(set)).map(|set| set.members.len()).sum();
+    let goes_aside = |set: &KernelSet| is_blocked(set, programmed) || members <= MOST_MEMBERS && turns(set);
+    let aside: Vec<&KernelSet> = differing().filter(|set| goes_aside(set)).map(|set| &**set).collect();
+    let names = names_aside(&aside, desired, programmed);
     (!names.is_empty()).then(|| Desired {
         rulesets: desired.rulesets.iter().map(|ruleset| Arc::new(renamed_ruleset(ruleset, &names))).collect(),
         insert_mode: desired.insert_mode,
@@ -35,14 +50,13 @@ fn is_blocked(set: &KernelSet, programmed: &Programmed) -> bool {
 }
 
 /// A free name for each.
-fn names_aside(blocked: &[&KernelSet], desired: &Desired, programmed: &Programmed) -> Names {
+fn names_aside(sets: &[&KernelSet], desired: &Desired, programmed: &Programmed) -> Names {
     let is_free = |name: &IpSetName| {
         !programmed.sets.contains_key(name.as_str()) && wanted_sets(desired).all(|set| set.name != *name)
     };
     let free = |version| (0..).map(move |number: u64| name_aside(version, number)).filter(is_free);
     let (mut v4, mut v6) = (free(IpVersion::V4), free(IpVersion::V6));
-    blocked
-        .iter()
+    sets.iter()
         .filter_map(|set| {
             let aside = match set.version {
                 IpVersion::V4 => v4.next(),
@@ -114,8 +128,13 @@ fn rename_set(criterion: &mut Criterion, name: &IpSetName) {
 }
 
 pub(super) fn named_set(criterion: &Criterion) -> Option<&IpSetName> {
+    side_and_set(criterion).map(|(_, set)| set)
+}
+
+/// The set that a criterion looks into, and which end of the packet it looks for there.
+pub(super) fn side_and_set(criterion: &Criterion) -> Option<(Side, &IpSetName)> {
     match criterion {
-        Criterion::Set(_, set) | Criterion::SetWithPort(_, set) => Some(set),
+        Criterion::Set(side, set) | Criterion::SetWithPort(side, set) => Some((*side, set)),
         Criterion::Protocol(_)
         | Criterion::Net(..)
         | Criterion::Address(..)

@@ -45,19 +45,18 @@ pub enum Step {
 
 /// The changes that make the kernel, as it is `programmed`, have what is `desired`.
 pub fn plan(desired: &Desired, programmed: &Programmed) -> Plan {
-    if let Some(aside) = detour(desired, programmed) {
-        let mut plan = Plan { steps: round(&aside, programmed) };
-        let between = programmed.clone().after(&plan);
-        plan.steps.extend(round(desired, &between));
-        return plan;
-    }
-    let Some(turning) = turning(desired, programmed) else {
-        return Plan { steps: round(desired, programmed) };
+    let first = match detour(desired, programmed) {
+        Some(aside) => Some(aside),
+        None => turning(desired, programmed),
     };
-    let mut plan = Plan { steps: round(&turning, programmed) };
+    let Some(first) = first else {
+        return Plan { steps: round(desired, programmed, None).concat() };
+    };
+    let mut plan = Plan { steps: round(&first, programmed, Some(desired)).concat() };
     let between = programmed.clone().after(&plan);
-    // Members go as soon as others have come: all that turns denies meanwhile what the sets could let through.
-    let [sets, tables, members, rest] = parts_of_round(desired, &between);
+    // Members go as soon as others have come: no rule names those sets now, or what turns denies meanwhile what they
+    // could let through.
+    let [sets, tables, members, rest] = round(desired, &between, None);
     plan.steps.extend([sets, members, tables, rest].into_iter().flatten());
     plan
 }
@@ -127,15 +126,10 @@ impl Programmed {
     }
 }
 
-/// Sets, then tables, then the members and sets that are left over.
-fn round(desired: &Desired, programmed: &Programmed) -> Vec<Step> {
-    parts_of_round(desired, programmed).concat()
-}
-
-/// In that order.
-fn parts_of_round(desired: &Desired, programmed: &Programmed) -> [Vec<Step>; 4] {
+/// Sets, then tables, then the members and sets that are left over, unless they are wanted `next`.
+fn round(desired: &Desired, programmed: &Programmed, next: Option<&Desired>) -> [Vec<Step>; 4] {
     let sets = SetChanges::between(desired, programmed);
-    let removals = SetRemovals::between(desired, programmed, &sets);
+    let removals = SetRemovals::between(desired, programmed, &sets, next);
     let members = IpVersion::ALL
         .map(|version| Step::RemoveMembers(version, SetChanges::removing(desired, programmed, version)));
     let tables = tables(desired, programmed).collect();

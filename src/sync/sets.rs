@@ -183,8 +183,20 @@ impl SetChanges {
 }
 
 impl SetRemovals {
-    pub(super) fn between(desired: &Desired, programmed: &Programmed, changes: &SetChanges) -> Self {
+    /// `next`: what is desired behind that; sets that can become those of it are spared.
+    pub(super) fn between(
+        desired: &Desired,
+        programmed: &Programmed,
+        changes: &SetChanges,
+        next: Option<&Desired>,
+    ) -> Self {
+        let is_spared = |name: &str| {
+            let next = next.into_iter().flat_map(rulesets).find_map(|ruleset| ruleset.sets.get(name));
+            let there = programmed.sets.get(name);
+            next.zip(there).is_some_and(|(set, there)| there.way_to(set) != Way::Blocked)
+        };
         let unwanted = rulesets(desired).flat_map(|ruleset| unwanted_sets(ruleset, programmed));
+        let unwanted = unwanted.filter(|name| !is_spared(name));
         let temporaries = changes.changes.iter().filter_map(SetChange::temporary);
         Self {
             names: unwanted.chain(temporaries).map(Box::from).collect(),

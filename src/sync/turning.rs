@@ -1,11 +1,14 @@
 //! How endpoints turn together with sets, though sets and chains can't change at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::detour::side_and_set;
 use super::{Desired, Programmed};
+use crate::rules::hash::rule_hashes;
 use crate::rules::names::Age;
 use crate::rules::ruleset::{
-    Chain, ChainName, Difference, IpSetName, KernelSet, Provenance, Rule, Ruleset, SharedMap, Table,
+    Chain, ChainName, Difference, IpSetName, KernelSet, Provenance, Rule, Ruleset, SharedMap, Side, Table,
     TableName, Target,
 };
 
@@ -22,6 +25,9 @@ const MOST: usize = 64;
 /// two the same, it is as before or as it will be, with either state of the sets; do they differ, it is denied, as one
 /// of both states does.
 ///
+/// That fails where an endpoint's rules match its own address by such a set: then all goes by a detour, see
+/// [`meets_itself`].
+///
 /// None where nothing turns, or it is not known what the kernel has.
 pub(super) fn turning(desired: &Desired, programmed: &Programmed) -> Option<Desired> {
     let mut turns = false;
@@ -36,24 +42,112 @@ pub(super) fn turning(desired: &Desired, programmed: &Programmed) -> Option<Desi
     turns.then_some(Desired { rulesets, insert_mode: desired.insert_mode })
 }
 
-fn turned(ruleset: &Ruleset, programmed: &Programmed) -> Option<Ruleset> {
+/// Whether an endpoint that turns has rules that match its own address by a set that changes.
+///
+/// Then its old chain with its new address in the sets, or the reverse, may deny what both states let through.
+pub(super) fn meets_itself(ruleset: &Ruleset, programmed: &Programmed) -> bool {
+    let Some(turns) = Turns::of(ruleset, programmed) else { return false };
+    let changing: BTreeSet<&IpSetName> =
+        turns.set_changes.iter().filter(|change| changes_members(change)).map(|change| change.key).collect();
+    let after = &turns.filter.chains;
+    turns.chains().any(|(before_chain, after_chain)| {
+        // Towards the endpoint it is the destination, away from it the source.
+        let own = if after_chain.name.is_to_workload() { Side::Destination } else { Side::Source };
+        let names_one = |chain: &Chain| {
+            let matches = chain.rules.iter().flat_map(|rule| &rule.matches);
+            matches
+                .filter_map(|m| side_and_set(&m.criterion))
+                .any(|(side, set)| side == own && changing.contains(set))
+        };
+        [(before_chain, turns.known_chains), (after_chain, after)]
+            .into_iter()
+            .any(|(chain, chains)| reached(chain, chains).into_iter().any(names_one))
+    })
+}
+
+/// Whether chains that say what endpoints may change together with sets, where it is not known what the kernel's say: it
+/// was read, and may be what an earlier life left half-way.
+pub(super) fn may_meet_itself(ruleset: &Ruleset, programmed: &Programmed) -> bool {
     let Ruleset { version, sets, tables } = ruleset;
-    let known = programmed.written_sets.get(version)?;
-    let set_changes = sets.since(known);
-    if !set_changes.iter().any(changes_members) {
-        return None;
+    let table = programmed.table(*version, TableName::Filter);
+    if programmed.written_sets.contains_key(version) && table.written.is_some() {
+        return false;
     }
-    let chains = programmed.table(*version, TableName::Filter).written.as_ref()?;
-    let filter = tables.iter().find(|table| table.name == TableName::Filter)?;
-    let chain_changes = filter.chains.since(chains);
-    let turning = chain_changes.iter().filter(|change| is_turning(change));
-    if !(1..=MOST).contains(&turning.count()) {
-        return None;
+    let changes = |set: &Arc<KernelSet>| {
+        programmed.sets.get(set.name.as_str()).is_some_and(|there| *there.members() != *set.members)
+    };
+    let chain_changes = |chain: &Arc<Chain>| {
+        table.ours.get(chain.name.as_str()).is_some_and(|there| {
+            !there.is_written_from(chain) && !there.has_ids(&rule_hashes(chain.name.as_str(), &chain.rules))
+        })
+    };
+    let filter = tables.iter().filter(|table| table.name == TableName::Filter);
+    sets.values().any(changes)
+        && filter.flat_map(|table| table.chains.values()).any(|chain| decides(chain) && chain_changes(chain))
+}
+
+/// The chain says what an endpoint may. One that only finds the endpoint's chain changes whenever an endpoint comes or goes.
+fn decides(chain: &Chain) -> bool {
+    chain.rules.iter().any(|rule| match rule.provenance {
+        Provenance::Endpoint(..) | Provenance::Rule(_) | Provenance::Empty(..) | Provenance::Group(_) => true,
+        Provenance::Static | Provenance::Nat | Provenance::Dispatch(_) | Provenance::UnknownInterface => {
+            false
+        }
+    })
+}
+
+/// What a chain leads to: its policies, groups and profiles.
+fn reached<'c>(from: &'c Chain, chains: &'c SharedMap<ChainName, Chain>) -> Vec<&'c Chain> {
+    let mut reached = vec![from];
+    let mut next = 0;
+    while let Some(chain) = reached.get(next).copied() {
+        next += 1;
+        let targets = chain.rules.iter().filter_map(|rule| rule.target.as_ref()?.chain());
+        reached.extend(targets.filter_map(|name| chains.get(name)).map(|chain| &**chain));
     }
-    let mut tables = tables.clone();
+    reached
+}
+
+/// What turns in one family.
+struct Turns<'t> {
+    known_sets: &'t SharedMap<IpSetName, KernelSet>,
+    set_changes: Vec<Difference<'t, IpSetName, KernelSet>>,
+    known_chains: &'t SharedMap<ChainName, Chain>,
+    filter: &'t Table,
+    chain_changes: Vec<Difference<'t, ChainName, Chain>>,
+}
+
+impl<'t> Turns<'t> {
+    /// None where nothing turns, or it is not known what the kernel has.
+    fn of(ruleset: &'t Ruleset, programmed: &'t Programmed) -> Option<Self> {
+        let Ruleset { version, sets, tables } = ruleset;
+        let known_sets = programmed.written_sets.get(version)?;
+        let set_changes = sets.since(known_sets);
+        if !set_changes.iter().any(changes_members) {
+            return None;
+        }
+        let known_chains = programmed.table(*version, TableName::Filter).written.as_ref()?;
+        let filter = tables.iter().find(|table| table.name == TableName::Filter)?;
+        let chain_changes = filter.chains.since(known_chains);
+        let turning = chain_changes.iter().filter(|change| is_turning(change)).count();
+        let turns = Self { known_sets, set_changes, known_chains, filter, chain_changes };
+        (1..=MOST).contains(&turning).then_some(turns)
+    }
+
+    /// The chains that turn, as they are and as they are to be.
+    fn chains(&self) -> impl Iterator<Item = (&'t Chain, &'t Chain)> {
+        let turning = self.chain_changes.iter().filter(|change| is_turning(change));
+        turning.filter_map(|change| Some((&**change.before?, &**change.after?)))
+    }
+}
+
+fn turned(ruleset: &Ruleset, programmed: &Programmed) -> Option<Ruleset> {
+    let turns = Turns::of(ruleset, programmed)?;
+    let mut tables = ruleset.tables.clone();
     let filter = tables.iter_mut().find(|table| table.name == TableName::Filter)?;
-    turn(Arc::make_mut(filter), &chain_changes);
-    Some(Ruleset { version: *version, sets: with_new(known, &set_changes), tables })
+    turn(Arc::make_mut(filter), &turns.chain_changes);
+    let sets = with_new(turns.known_sets, &turns.set_changes);
+    Some(Ruleset { version: ruleset.version, sets, tables })
 }
 
 fn changes_members(change: &Difference<'_, IpSetName, KernelSet>) -> bool {

@@ -32,7 +32,7 @@ use crate::datastore::Event;
 ///    stamp is another one.
 /// 3. *A gap is worse than a repetition.* In a batch, what is put comes before what is deleted, so that a file under a new
 ///    name is never away. Entries that did not change, nor their place, are not said again.
-/// 4. *Promptly, and with bounded memory.* A known file that changes is read alone, 2 ms after it was closed; a burst is
+/// 4. *Promptly, and with bounded memory.* A known file that changes is read alone, half a millisecond after it was closed; a burst is
 ///    one batch. A batch is made when there is room for it: what happens while the other side is busy is summed up.
 ///
 /// One task waits, and looks on a thread that may block; the notifier's thread only takes notes.
@@ -82,12 +82,13 @@ impl std::error::Error for WatchError {}
 async fn follow(mut follower: Follower, notices: Arc<Notices>, sender: mpsc::Sender<Vec<Event>>) {
     let mut due = Instant::now();
     while let Ok(room) = sender.reserve().await {
-        let news = tokio::select! {
+        let is_due = tokio::select! {
             () = sender.closed() => return,
-            news = notices.next(due) => news,
+            is_due = notices.next(due) => is_due,
         };
+        let notices = Arc::clone(&notices);
         let look = spawn_blocking(move || {
-            let look = follower.look(&news);
+            let look = follower.look(&notices.take(is_due));
             (follower, look)
         });
         // Fails when the runtime is being shut down.

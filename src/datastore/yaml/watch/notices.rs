@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
@@ -60,7 +61,9 @@ struct Open {
 
 impl Notices {
     /// What belongs to one change comes within this time of each other.
-    const QUIET: Duration = Duration::from_millis(2);
+    const QUIET: Duration = Duration::from_micros(500);
+    /// A wait that is shorter is done by a thread that may block: the runtime's clock ticks once a millisecond.
+    const SHORT: Duration = Duration::from_millis(2);
     /// A change is told after this, however much comes behind it.
     const BURST: Duration = Duration::from_millis(50);
     /// A writer that pauses for so long is done, even if it does not close the file.
@@ -101,18 +104,35 @@ impl Notices {
         }
     }
 
-    /// Waits until there are news that have come to rest, or for `due`. Nothing is lost when this is dropped.
-    pub(super) async fn next(&self, due: Instant) -> News {
+    /// Waits until there are news that have all but come to rest, or for `due`; whether that is now. Nothing is lost
+    /// when this is dropped.
+    pub(super) async fn next(&self, due: Instant) -> bool {
         loop {
             let now = Instant::now();
             let ripe = self.lock().ripe();
-            if ripe.is_some_and(|ripe| ripe <= now) || due <= now {
-                return News { is_due: due <= now, ..self.lock().take(now) };
+            if due <= now || ripe.is_some_and(|ripe| ripe <= now + Self::SHORT) {
+                return due <= now;
             }
-            let until = ripe.map_or(due, |ripe| ripe.min(due));
+            let until = ripe.map_or(due, |ripe| due.min(ripe));
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = sleep_until(until.into()) => {}
+            }
+        }
+    }
+
+    /// Takes the news once they have come to rest. Blocks, shortly.
+    pub(super) fn take(&self, is_due: bool) -> News {
+        loop {
+            let now = Instant::now();
+            let mut pending = self.lock();
+            let wait = pending.ripe().map(|ripe| ripe.saturating_duration_since(now));
+            match wait.filter(|wait| !wait.is_zero() && *wait <= Self::SHORT) {
+                None => return News { is_due, ..pending.take(now) },
+                Some(wait) => {
+                    drop(pending);
+                    thread::sleep(wait);
+                }
             }
         }
     }
@@ -294,7 +314,7 @@ mod tests {
         assert_eq!(pending.ripe(), None);
         pending.note(CLOSED, "/a.yaml".into(), start);
         assert_eq!(pending.ripe(), Some(start + Notices::QUIET));
-        let later = start + Duration::from_millis(49);
+        let later = start + Notices::BURST - Notices::QUIET / 2;
         for number in 0..=Notices::MAX_PATHS {
             pending.note(LEFT, format!("/{number}.yaml").into(), later);
         }
@@ -314,17 +334,20 @@ mod tests {
             notices.note(Ok(Event::new(kind).add_path(path.clone())));
             tokio::task::yield_now().await;
         };
-        let (news, ()) = tokio::join!(notices.next(never), async {
+        let (is_due, ()) = tokio::join!(notices.next(never), async {
             tell(WRITTEN).await;
             tell(CLOSED).await;
         });
+        let news = notices.take(is_due);
         assert_eq!(news.touched.len(), 1);
         let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
-        let (news, ()) = tokio::join!(notices.next(never), async {
+        let (is_due, ()) = tokio::join!(notices.next(never), async {
             tell(WRITTEN).await;
             notices.note(Ok(overflow));
         });
+        let news = notices.take(is_due);
         assert!(news.is_overrun && !news.is_due);
-        assert!(notices.next(Instant::now()).await.is_due);
+        let is_due = notices.next(Instant::now()).await;
+        assert!(notices.take(is_due).is_due);
     }
 }

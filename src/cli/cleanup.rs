@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use clap::Args;
 
-use super::kernel::{self, refusal};
+use super::kernel;
 use super::run::only_one;
 use super::{Failure, Outcome};
 use crate::model::IpVersion;
 use crate::rules::ruleset::TableName;
-use crate::sync::{Programmed, Step, plan};
+use crate::sync::{Part, Programmed, Step, TableChanges, plan};
 use crate::system::iptables::{Backend, Iptables};
-use crate::system::kernel::{nothing, tables_of};
+use crate::system::kernel::{nothing, read_table};
 use crate::system::tool::{ToolError, Tools};
 
 /// Remove every chain, hook and IP set of ours, of both iptables backends; connections are left alone.
@@ -62,26 +62,60 @@ async fn clean_tables(
     {
         return Ok(Some(error));
     }
-    let programmed = tables_of(iptables).await.map_err(|error| refusal(&error))?;
+    for version in IpVersion::ALL {
+        for table in TableName::ALL {
+            clean_table(iptables, version, table, dry_run, done).await;
+        }
+    }
+    Ok(None)
+}
+
+/// One that can't be read or cleaned does not keep the others.
+async fn clean_table(
+    iptables: &Iptables,
+    version: IpVersion,
+    table: TableName,
+    dry_run: bool,
+    done: &mut Done,
+) {
+    let mut programmed = Programmed::default();
+    if let Err(error) = read_table(iptables, version, table, &mut programmed).await {
+        done.left.push(error.to_string());
+        return;
+    }
     for step in plan(&nothing(), &programmed).steps() {
         let Step::Table(changes) = step else { continue };
-        let (version, table) = (changes.version(), changes.table());
-        let what = format!(
-            "{} of the {} table, {version}, {}",
-            parts(changes.parts().len()),
-            table.name(),
-            iptables.backend()
-        );
         if dry_run {
             done.would(&kernel::restore_command(version, iptables.backend()), &changes.text());
             continue;
         }
+        let place = format!("the {} table, {version}, {}", table.name(), iptables.backend());
         match iptables.restore(version, changes.text()).await {
-            Ok(_) => done.removed.push(what),
-            Err(error) => done.left.push(format!("{what}: {error}")),
+            Ok(_) => done.removed.push(format!("{} of {place}", parts(changes.parts().len()))),
+            Err(_) => clean_in_parts(iptables, changes, &place, done).await,
         }
     }
-    Ok(None)
+}
+
+/// Where another program's rule leads to a chain of ours, that chain stays, empty, and all else goes.
+async fn clean_in_parts(iptables: &Iptables, changes: &TableChanges, place: &str, done: &mut Done) {
+    let is_removal = |part: &Part| matches!(part, Part::Removal(..));
+    let (removals, hooks): (Vec<Part>, Vec<Part>) = changes.parts().into_iter().partition(is_removal);
+    let version = changes.version();
+    for (what, only) in [("hooks", changes.only(&hooks)), ("rules of chains", changes.emptying())] {
+        if let Err(error) = iptables.restore(version, only.text()).await {
+            done.left.push(format!("{what} of {place}: {error}"));
+            return;
+        }
+    }
+    let mut removed = hooks.len();
+    for part in removals {
+        match iptables.restore(version, changes.only(std::slice::from_ref(&part)).text()).await {
+            Ok(_) => removed += 1,
+            Err(error) => done.left.push(format!("{part}, {}, now empty: {error}", iptables.backend())),
+        }
+    }
+    done.removed.push(format!("{} of {place}", parts(removed)));
 }
 
 /// The sets one by one: another program's rule may name one, which stays then.

@@ -120,6 +120,11 @@ impl IpSetName {
         Self([family, cut].concat().into())
     }
 
+    /// What is behind the family: the set's id, as far as there was room for it.
+    pub fn id(&self) -> &str {
+        self.0.strip_prefix("cali40").or_else(|| self.0.strip_prefix("cali60")).unwrap_or(&self.0)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -49,26 +49,26 @@ fn is_blocked(set: &KernelSet, programmed: &Programmed) -> bool {
     programmed.sets.get(set.name.as_str()).is_some_and(|there| there.way_to(set) == Way::Blocked)
 }
 
-/// A free name for each.
+/// A name for each. It is the set's own, so that a detour that was left half-way is taken up where it was, and no rule
+/// ever means another set than it meant.
 fn names_aside(sets: &[&KernelSet], desired: &Desired, programmed: &Programmed) -> Names {
-    let is_free = |name: &IpSetName| {
-        !programmed.sets.contains_key(name.as_str()) && wanted_sets(desired).all(|set| set.name != *name)
+    let is_free = |name: &IpSetName, set: &KernelSet| {
+        let there = programmed.sets.get(name.as_str());
+        there.is_none_or(|there| there.way_to(set) != Way::Blocked)
+            && wanted_sets(desired).all(|wanted| wanted.name != *name)
     };
-    let free = |version| (0..).map(move |number: u64| name_aside(version, number)).filter(is_free);
-    let (mut v4, mut v6) = (free(IpVersion::V4), free(IpVersion::V6));
-    sets.iter()
-        .filter_map(|set| {
-            let aside = match set.version {
-                IpVersion::V4 => v4.next(),
-                IpVersion::V6 => v6.next(),
-            };
-            Some((set.name.clone(), aside?))
-        })
-        .collect()
+    let named = sets.iter().filter_map(|set| {
+        let aside = (0..).map(|number| name_aside(set, number)).find(|name| is_free(name, set))?;
+        Some((set.name.clone(), aside))
+    });
+    named.collect()
 }
 
-fn name_aside(version: IpVersion, number: u64) -> IpSetName {
-    IpSetName::new(version, &SetId(format!("aside:{number}").into()))
+/// Numbers but the first are for a name that something else has.
+fn name_aside(set: &KernelSet, number: u32) -> IpSetName {
+    let id = set.name.id();
+    let id = if number == 0 { format!("aside:{id}") } else { format!("aside{number}:{id}") };
+    IpSetName::new(set.version, &SetId(id.into()))
 }
 
 fn renamed_ruleset(ruleset: &Ruleset, names: &Names) -> Ruleset {

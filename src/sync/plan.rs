@@ -1,5 +1,7 @@
 //! The order in which a host is changed.
 
+use std::collections::BTreeSet;
+
 use super::detour::detour;
 use super::sets::{SetChanges, SetRemovals};
 use super::tables::TableChanges;
@@ -75,11 +77,13 @@ impl Plan {
 
     /// All that is changed; sets that are destroyed are not among it.
     pub fn parts(&self) -> impl Iterator<Item = Part> {
-        self.steps.iter().flat_map(|step| match step {
+        let parts = self.steps.iter().flat_map(|step| match step {
             Step::Sets(changes) | Step::RemoveMembers(_, changes) => changes.parts().collect(),
             Step::Table(changes) => changes.parts(),
             Step::RemoveSets(_) => Vec::new(),
-        })
+        });
+        // Members may come and go in one set.
+        parts.collect::<BTreeSet<_>>().into_iter()
     }
 
     /// The kernel has what is desired.
@@ -130,10 +134,16 @@ impl Programmed {
 fn round(desired: &Desired, programmed: &Programmed, next: Option<&Desired>) -> [Vec<Step>; 4] {
     let sets = SetChanges::between(desired, programmed);
     let removals = SetRemovals::between(desired, programmed, &sets, next);
-    let members = IpVersion::ALL
-        .map(|version| Step::RemoveMembers(version, SetChanges::removing(desired, programmed, version)));
-    let tables = tables(desired, programmed).collect();
-    [vec![Step::Sets(sets)], tables, members.into(), vec![Step::RemoveSets(removals)]]
+    let members = IpVersion::ALL.map(|version| SetChanges::removing(desired, programmed, version));
+    let tables: Vec<Step> = tables(desired, programmed).collect();
+    let (sets, members) = if tables.iter().all(Step::is_empty) {
+        // Nothing comes in between.
+        (sets.then(members), Vec::new())
+    } else {
+        let [v4, v6] = members;
+        (sets, vec![Step::RemoveMembers(IpVersion::V4, v4), Step::RemoveMembers(IpVersion::V6, v6)])
+    };
+    [vec![Step::Sets(sets)], tables, members, vec![Step::RemoveSets(removals)]]
 }
 
 fn tables(desired: &Desired, programmed: &Programmed) -> impl Iterator<Item = Step> {

@@ -91,14 +91,20 @@ impl Programmed {
 
     /// Remembers the whole of a family's sets: `wanted`, if it is that.
     pub(super) fn remember_sets(&mut self, version: IpVersion, wanted: &SharedMap<IpSetName, KernelSet>) {
-        let known = self.written_sets.remove(&version).or_else(|| self.all_written(version));
+        let known = self.written_sets.remove(&version).or_else(|| self.all_written(version, wanted));
         if let Some(known) = known {
             self.written_sets.insert(version, shared(known, wanted));
         }
     }
 
-    fn all_written(&self, version: IpVersion) -> Option<SharedMap<IpSetName, KernelSet>> {
+    /// None where one of the wanted sets is not known to be written. Others are leftovers that could not be destroyed.
+    fn all_written(
+        &self,
+        version: IpVersion,
+        wanted: &SharedMap<IpSetName, KernelSet>,
+    ) -> Option<SharedMap<IpSetName, KernelSet>> {
         let of_family = self.sets.iter().filter(|(name, _)| set_family(name) == Some(version));
+        let of_family = of_family.filter(|(name, _)| wanted.contains_key(&***name));
         let written = of_family.map(|(name, set)| match set {
             ProgrammedSet::Written(set) if set.name.as_str() == &**name => {
                 Some((set.name.clone(), Arc::clone(set)))

@@ -117,6 +117,15 @@ impl SetChanges {
         Self { changes: removals.collect(), right: Vec::new() }
     }
 
+    /// These, then those: for one run of the tool.
+    pub(super) fn then(mut self, others: impl IntoIterator<Item = Self>) -> Self {
+        for Self { changes, right } in others {
+            self.changes.extend(changes);
+            self.right.extend(right);
+        }
+        self
+    }
+
     /// Nothing changes.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()

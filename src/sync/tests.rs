@@ -237,8 +237,6 @@ COMMIT
 # sets
 add cali40s:a 10.0.0.0
 add cali40s:a 10.0.0.4
-COMMIT
-# remove members
 del cali40s:a 10.0.0.1 --exist
 del cali40s:a 10.0.0.3 --exist
 COMMIT
@@ -266,8 +264,8 @@ COMMIT
             vec![a(10, &["10.0.0.2/32"])],
             "\
 # sets
-create cali40aside:0 hash:net family inet maxelem 10
-add cali40aside:0 10.0.0.2
+create cali40aside:s:a hash:net family inet maxelem 10
+add cali40aside:s:a 10.0.0.2
 COMMIT
 # remove sets
 destroy cali40s:a
@@ -277,7 +275,7 @@ create cali40s:a hash:net family inet maxelem 10
 add cali40s:a 10.0.0.2
 COMMIT
 # remove sets
-destroy cali40aside:0
+destroy cali40aside:s:a
 COMMIT
 ",
         ),
@@ -364,7 +362,7 @@ COMMIT
     let texts = texts(&changes);
     assert!(
         texts.contains("-A cali-pi-b -m comment --comment \"cali:")
-            && texts.contains(" --match-set cali40aside:0 src"),
+            && texts.contains(" --match-set cali40aside:s:a src"),
         "{texts}"
     );
     kernel.run(&changes);
@@ -387,14 +385,14 @@ fn a_set_of_another_type_is_replaced_while_rules_name_it() {
     let (_, kernel) = carried_out(&before, &FakeKernel::default());
     let expected = "\
 # sets
-create cali40aside:0 hash:net family inet maxelem 10
-add cali40aside:0 10.0.0.2
+create cali40aside:s:a hash:net family inet maxelem 10
+add cali40aside:s:a 10.0.0.2
 COMMIT
 # V4
 *filter
 :cali-FORWARD - -
 -A cali-FORWARD -m comment --comment \"cali:yoXVw58Q_9_5Vgrv\" --jump cali-a
--A cali-FORWARD -m comment --comment \"cali:4r_tll7kIjhKg9mk\" -m set --match-set cali40aside:0 src --jump DROP
+-A cali-FORWARD -m comment --comment \"cali:yvsnAhFU5rcZP1Sd\" -m set --match-set cali40aside:s:a src --jump DROP
 COMMIT
 # remove sets
 destroy cali40s:a
@@ -410,7 +408,7 @@ COMMIT
 -A cali-FORWARD -m comment --comment \"cali:IKoAysodMrYj9Avn\" -m set --match-set cali40s:a src --jump DROP
 COMMIT
 # remove sets
-destroy cali40aside:0
+destroy cali40aside:s:a
 COMMIT
 ";
     assert_eq!(carried_out(&after, &kernel).0, expected);

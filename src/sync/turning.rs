@@ -145,7 +145,7 @@ fn turned(ruleset: &Ruleset, programmed: &Programmed) -> Option<Ruleset> {
     let turns = Turns::of(ruleset, programmed)?;
     let mut tables = ruleset.tables.clone();
     let filter = tables.iter_mut().find(|table| table.name == TableName::Filter)?;
-    turn(Arc::make_mut(filter), &turns.chain_changes);
+    turn(Arc::make_mut(filter), &turns.chain_changes, turns.known_chains);
     let sets = with_new(turns.known_sets, &turns.set_changes);
     Some(Ruleset { version: ruleset.version, sets, tables })
 }
@@ -170,17 +170,22 @@ fn is_turning(change: &Difference<'_, ChainName, Chain>) -> bool {
     }
 }
 
-fn turn(table: &mut Table, changes: &[Difference<'_, ChainName, Chain>]) {
-    for change in changes {
-        match (change.before, change.after) {
-            (Some(before), Some(after)) if is_turning(change) => {
-                for chain in both(before, after) {
-                    table.chains.insert(chain.name.clone(), Arc::new(chain));
-                }
+fn turn(
+    table: &mut Table,
+    changes: &[Difference<'_, ChainName, Chain>],
+    known: &SharedMap<ChainName, Chain>,
+) {
+    // Old chains may lead to what is to go.
+    for gone in changes.iter().filter(|change| change.after.is_none()).filter_map(|change| change.before) {
+        table.chains.insert(gone.name.clone(), Arc::clone(gone));
+    }
+    for change in changes.iter().filter(|change| is_turning(change)) {
+        if let (Some(before), Some(after)) = (change.before, change.after) {
+            // One that has not finished an earlier turn: what it was then is what it still is.
+            let before = known.get(&ChainName::turning(&after.name, Age::Old)).unwrap_or(before);
+            for chain in both(before, after) {
+                table.chains.insert(chain.name.clone(), Arc::new(chain));
             }
-            // Old chains may lead to it.
-            (Some(before), None) => drop(table.chains.insert(before.name.clone(), Arc::clone(before))),
-            (_, Some(_)) | (None, None) => {}
         }
     }
 }

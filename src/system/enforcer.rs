@@ -137,6 +137,12 @@ impl<S: System> Enforcer<S> {
         Some(self.system.generation()? != self.generation?)
     }
 
+    /// What policy decides in these families is as it was last desired, or closed; other tables may not be.
+    pub fn decides(&self, versions: &[IpVersion]) -> bool {
+        let is_unread = |version| self.unread.tables.contains(&(version, TableName::Filter));
+        !self.unread.sets && !versions.iter().copied().any(is_unread)
+    }
+
     /// The kernel.
     pub fn system(&self) -> &S {
         &self.system
@@ -207,11 +213,13 @@ impl<S: System> Enforcer<S> {
                 // While rules of before stand, members that they name stay; unless nobody knows for how long.
                 Step::RemoveMembers(version, _) if application.waits_for_rules_of(*version) => {}
                 Step::RemoveMembers(_, changes) => self.write_sets(changes, application).await,
-                // Rules may still name them; and what would follow needs them gone.
-                Step::RemoveSets(_) if !application.failures.is_empty() => return,
+                // Rules may still name them.
+                Step::RemoveSets(_) if steps.peek().is_none() && !application.failures.is_empty() => return,
                 Step::RemoveSets(removals) if steps.peek().is_none() => {
                     self.remove_leftovers(removals, application).await;
                 }
+                // What would follow needs them gone.
+                Step::RemoveSets(_) if application.waits() => return,
                 Step::RemoveSets(removals) => {
                     if !self.make_way(removals, application).await {
                         return;
@@ -264,7 +272,7 @@ impl<S: System> Enforcer<S> {
             return;
         };
         // A missing set is one reason for a refusal.
-        self.unread.sets = true;
+        self.unread.sets |= is_refusal(&error);
         self.unread.tables.insert((changes.version(), changes.table()));
         if is_refusal(&error) && application.refused_before.contains(&what) {
             error = self.isolate_chains(changes, error, application).await;
@@ -419,14 +427,24 @@ impl<'a> Application<'a> {
         }
     }
 
-    /// Rules of the family are not written in this try, and will be.
+    /// Rules of the family are not written in this try, and may be in the next; or those that decide are not. Another
+    /// table that fails for good must not keep members where an Allow names them.
     fn waits_for_rules_of(&self, version: IpVersion) -> bool {
-        self.failures.iter().map(ApplyError::what).any(|what| {
-            let concerns = match what {
-                Written::Sets => true,
-                Written::Table(of, _) => of == version,
-            };
-            concerns && !self.hopeless.contains_key(&what)
+        self.failures.iter().any(|error| match error.what() {
+            Written::Sets => self.may_pass(error),
+            Written::Table(of, TableName::Filter) => {
+                of == version && !self.hopeless.contains_key(&error.what())
+            }
+            Written::Table(of, _) => of == version && self.may_pass(error),
+        })
+    }
+
+    /// What follows needs what failed, or the next try will do better.
+    fn waits(&self) -> bool {
+        self.failures.iter().any(|error| match error.what() {
+            Written::Sets => true,
+            Written::Table(_, TableName::Filter) => !self.hopeless.contains_key(&error.what()),
+            Written::Table(..) => self.may_pass(error),
         })
     }
 

@@ -11,6 +11,7 @@ use crate::config::InsertMode;
 use crate::model::IpVersion;
 use crate::rules::ruleset::{Ruleset, TableName};
 use crate::sync::{Desired, Programmed, Step, plan};
+use std::path::Path;
 use std::sync::Arc;
 
 /// One backend's tables, and the IP sets, which both backends share.
@@ -59,16 +60,29 @@ pub async fn tables_of(iptables: &Iptables) -> Result<Programmed, ApplyError> {
     let mut programmed = Programmed::default();
     for version in IpVersion::ALL {
         for table in TableName::ALL {
-            let what = Written::Table(version, table);
-            let failed = |error| ApplyError::Read { what, error };
-            let text = match iptables.save(version, table).await {
-                Err(error) if is_no_family(version, &error) => continue,
-                text => text.map_err(|error| failed(ReadError::Tool(error)))?,
-            };
-            programmed.read_table(version, table, &text).map_err(|error| failed(ReadError::Text(error)))?;
+            read_table(iptables, version, table, &mut programmed).await?;
         }
     }
     Ok(programmed)
+}
+
+/// Adds what one table has of ours.
+///
+/// # Errors
+/// As [`tables_of`].
+pub async fn read_table(
+    iptables: &Iptables,
+    version: IpVersion,
+    table: TableName,
+    programmed: &mut Programmed,
+) -> Result<(), ApplyError> {
+    let what = Written::Table(version, table);
+    let failed = |error| ApplyError::Read { what, error };
+    let text = match iptables.save(version, table).await {
+        Err(error) if is_no_family(version, &error) => return Ok(()),
+        text => text.map_err(|error| failed(ReadError::Tool(error)))?,
+    };
+    programmed.read_table(version, table, &text).map_err(|error| failed(ReadError::Text(error)))
 }
 
 /// Removes what one backend has of ours, if anything; what was written.
@@ -91,16 +105,9 @@ pub async fn remove_tables(iptables: &Iptables) -> Result<Vec<Write>, ApplyError
     Ok(writes)
 }
 
-/// Whether the kernel has a family's tables.
-///
-/// # Errors
-/// They can't be read for another reason.
-pub async fn has_family(iptables: &Iptables, version: IpVersion) -> Result<bool, ToolError> {
-    match iptables.save(version, TableName::Mangle).await {
-        Ok(_) => Ok(true),
-        Err(error) if is_no_family(version, &error) => Ok(false),
-        Err(error) => Err(error),
-    }
+/// Whether the kernel has IPv6.
+pub fn has_ipv6() -> bool {
+    Path::new("/proc/net/if_inet6").exists()
 }
 
 /// A host may have its IPv6 switched off.

@@ -43,7 +43,7 @@ pub struct Metrics {
     endpoints: IntGaugeVec,
     pub conntrack_removed: IntCounter,
     applied: IntGauge,
-    applied_age: IntGauge,
+    stale: IntGauge,
     resident: IntGauge,
 }
 
@@ -131,8 +131,10 @@ impl Metrics {
                 "felix_rs_applied_timestamp_seconds",
                 "When the kernel was last known to be as desired, in Unix time",
             )?,
-            applied_age: made
-                .gauge("felix_rs_stale_seconds", "Since when events wait to be applied; 0 where none do")?,
+            stale: made.gauge(
+                "felix_rs_stale_seconds",
+                "For how long the kernel is not as desired; 0 where it is",
+            )?,
             resident: made.gauge("process_resident_memory_bytes", "Memory in use")?,
             registry: made.registry,
         })
@@ -168,10 +170,14 @@ impl Metrics {
         self.endpoints.with_label_values(&[state]).set(count(number));
     }
 
-    /// Unix time of the last success, and for how long events wait.
-    pub fn set_applied(&self, at: Duration, waiting: Duration) {
+    /// Unix time of the last success.
+    pub fn set_applied(&self, at: Duration) {
         self.applied.set(i64::try_from(at.as_secs()).unwrap_or(i64::MAX));
-        self.applied_age.set(i64::try_from(waiting.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    /// For how long the kernel is not as desired.
+    pub fn set_stale(&self, since: Duration) {
+        self.stale.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
     }
 
     pub fn set_resident(&self, bytes: u64) {

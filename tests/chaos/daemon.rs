@@ -42,7 +42,7 @@ impl Supervisor {
             .arg(datastore)
             .arg(format!("--set=IptablesBackend={}", backend.name()))
             // A tool that hangs is given up so soon.
-            .args(["--set=DataplaneWatchdogTimeout=2", "--set=HealthEnabled=true"])
+            .args(["--set=DataplaneWatchdogTimeout=0.5", "--set=HealthEnabled=true"])
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -16,6 +16,7 @@ mod netns;
 mod probe;
 mod refused;
 mod sandbox;
+mod scale;
 mod shims;
 mod world;
 
@@ -34,7 +35,8 @@ type Case = (&'static str, fn(Backend) -> Verdict);
 
 fn main() -> ExitCode {
     let cases: Vec<Case> =
-        [flows::CASES, closed::CASES, life::CASES, drift::CASES, host::CASES, refused::CASES].concat();
+        [flows::CASES, closed::CASES, life::CASES, drift::CASES, host::CASES, refused::CASES, scale::CASES]
+            .concat();
     if let Some((name, backend)) = sandbox::asked() {
         return sandbox::work(&name, &backend, &cases);
     }

@@ -34,7 +34,7 @@ fn one_policy_is_closed_alone(backend: Backend) -> Verdict {
     let mark = daemon.mark();
     let other = "selector: app == 'c', order: -1, ingress: [{action: Deny, protocol: TCP}]";
     lab.put("bad", &(bad_policy(BAD_PORT) + &policy("other", other)))?;
-    let heard = daemon.hear_of(mark, "is closed until it is changed")?;
+    let heard = daemon.hear_of(mark, "until it takes it")?;
     daemon.hear(mark, |line| line["message"] == "applied")?;
     lab.expect(
         "refused",
@@ -48,7 +48,7 @@ fn one_policy_is_closed_alone(backend: Backend) -> Verdict {
     )?;
     let said = daemon.lines(mark).iter().any(|line| {
         let text = line["message"].as_str().unwrap_or_default();
-        text.contains("is closed until it is changed")
+        text.contains("until it takes it")
             && text.contains("/bad.yaml:")
             && text.contains("GlobalNetworkPolicy bad (")
     });

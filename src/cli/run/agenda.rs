@@ -46,6 +46,10 @@ impl Agenda {
         *time = at.min(*time);
     }
 
+    pub(super) fn has(&self, task: Task) -> bool {
+        self.times.contains_key(&task)
+    }
+
     pub(super) fn cancel(&mut self, task: Task) {
         self.times.remove(&task);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{info, warn};
 
@@ -24,7 +25,8 @@ pub(super) struct Cutter {
     gone: BTreeSet<IpAddr>,
     /// The policy has changed since the last pass.
     stale: bool,
-    pass: Option<JoinHandle<()>>,
+    /// What it could not do.
+    pass: Option<JoinHandle<Option<Pass>>>,
 }
 
 /// What one pass removes.
@@ -66,8 +68,14 @@ impl Cutter {
 
     /// Begins a pass, where there is something to do and none is under way.
     pub(super) fn go_on(&mut self, policy: &HostPolicy, config: &Config, links: &Links, metrics: &Metrics) {
-        let is_busy = self.pass.as_ref().is_some_and(|pass| !pass.is_finished());
-        if is_busy || (self.gone.is_empty() && !self.stale) {
+        if self.pass.as_ref().is_some_and(|pass| !pass.is_finished()) {
+            return;
+        }
+        if let Some(Ok(Some(failed))) = self.pass.take().and_then(FutureExt::now_or_never) {
+            self.gone.extend(failed.gone.into_iter().filter(|address| !self.addresses.contains(address)));
+            self.stale |= failed.asked.is_some();
+        }
+        if self.gone.is_empty() && !self.stale {
             return;
         }
         let asked = std::mem::take(&mut self.stale).then(|| Asked {
@@ -78,18 +86,22 @@ impl Cutter {
         let pass = Pass { gone: std::mem::take(&mut self.gone), asked, ipv6: config.ipv6_support };
         let removed = metrics.conntrack_removed.clone();
         self.pass = Some(spawn_blocking(move || match pass.run() {
-            Ok(0) => {}
+            Ok(0) => None,
             Ok(number) => {
                 removed.inc_by(number as u64);
                 info!(connections = number, "connections are removed that nothing lets through any more");
+                None
             }
-            Err(error) => warn!("connections can't be removed: {error}; {}", error.help()),
+            Err(error) => {
+                warn!("connections can't be removed: {error}; {}", error.help());
+                Some(pass)
+            }
         }));
     }
 
-    /// Something waits for a pass to end.
+    /// A pass is under way, or something waits for one.
     pub(super) fn has_work(&self) -> bool {
-        self.stale || !self.gone.is_empty()
+        self.pass.is_some() || self.stale || !self.gone.is_empty()
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::Receiver;
 use tokio::task::block_in_place;
-use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, error, info, warn};
+use tokio::time::{Instant, interval, sleep_until, timeout};
+use tracing::{debug, info, warn};
 
 use super::agenda::{Agenda, Task, Throttle};
 use super::connections::Cutter;
@@ -19,6 +19,9 @@ use crate::Pipeline;
 use crate::cli::{Failure, Outcome, log};
 use crate::config::Config;
 use crate::datastore::Event;
+use crate::model::IpVersion;
+use crate::sync::Desired;
+use crate::system::kernel::has_ipv6;
 use crate::system::links::{self, LinkChange, Links};
 use crate::telemetry::metrics::{Metrics, ResyncState};
 
@@ -28,11 +31,14 @@ const GRACE: Duration = Duration::from_millis(500);
 /// How long changes in what is wrong with the source are gathered.
 const REPORT_DELAY: Duration = Duration::from_millis(500);
 
+/// How often others hear that we are alive while an application takes long.
+const ALIVE: Duration = Duration::from_secs(10);
+
 /// How long an interface that could not be set up is left.
 const INTERFACE_RETRY: Duration = Duration::from_secs(10);
 
 /// How long a pass over the table of connections is waited for before it is asked again whether it has ended.
-const CONNECTIONS_PAUSE: Duration = Duration::from_secs(1);
+const CONNECTIONS_PAUSE: Duration = Duration::from_secs(5);
 
 /// The names of the parts in health's answers, as Felix has them.
 const STARTUP: &str = "FelixStartup";
@@ -72,9 +78,8 @@ enum Wake {
 pub(super) struct Daemon {
     pipeline: Pipeline,
     options: Options,
-    /// None where it has ended.
-    source: Option<Receiver<Vec<Event>>>,
-    link_changes: Option<Receiver<Vec<LinkChange>>>,
+    source: Receiver<Vec<Event>>,
+    link_changes: Receiver<Vec<LinkChange>>,
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -92,6 +97,12 @@ pub(super) struct Daemon {
     links_in_sync: bool,
     /// Events were taken, or something may be wrong, since when the kernel was last made as desired.
     pending: Option<Instant>,
+    /// What was last made of the policy.
+    last: Option<Desired>,
+    /// And IPv6 is asked for.
+    lacks_ipv6: bool,
+    /// As last set.
+    severity: Option<Option<String>>,
 }
 
 impl Daemon {
@@ -114,8 +125,8 @@ impl Daemon {
         Ok(Self {
             pipeline,
             enforcement: Enforcement::new(&options.tools),
-            source: Some(source),
-            link_changes: Some(links::watch(options.config.enforcement.link_refresh)),
+            source,
+            link_changes: links::watch(options.config.enforcement.link_refresh),
             hangup: on(SignalKind::hangup())?,
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
@@ -130,6 +141,9 @@ impl Daemon {
             source_in_sync: false,
             links_in_sync: false,
             pending: None,
+            last: None,
+            lacks_ipv6: false,
+            severity: None,
             options,
         })
     }
@@ -142,10 +156,17 @@ impl Daemon {
             self.tell();
             let wake = self.next().await;
             self.reports.main_loop_is_busy();
-            if let Wake::Terminate = wake {
-                break;
+            match wake {
+                Wake::Terminate => break,
+                // A fault of ours. Nothing can be learned any more; a supervisor begins anew.
+                Wake::Source(None) => {
+                    return Err(Failure::Usage("the source is no longer followed".to_owned()));
+                }
+                Wake::Links(None) => {
+                    return Err(Failure::Usage("interfaces are no longer followed".to_owned()));
+                }
+                wake => self.take(wake),
             }
-            self.take(wake);
             if self.is_due() && !self.settle().await {
                 break;
             }
@@ -172,26 +193,17 @@ impl Daemon {
             _ = self.terminate.recv() => Wake::Terminate,
             _ = self.interrupt.recv() => Wake::Terminate,
             _ = self.hangup.recv() => Wake::Hangup,
-            events = said(&mut self.source) => Wake::Source(events),
-            changes = said(&mut self.link_changes) => Wake::Links(changes),
+            // A task is done once, so that it starves nobody; a source may always have something to say.
             task = time => Wake::Due(task),
+            events = self.source.recv() => Wake::Source(events),
+            changes = self.link_changes.recv() => Wake::Links(changes),
         }
     }
 
     fn take(&mut self, wake: Wake) {
         match wake {
             Wake::Source(Some(events)) => self.take_events(&events),
-            Wake::Source(None) => {
-                // Its task ended: a fault of ours. Nothing can be learned any more; a supervisor begins anew.
-                error!("the source is no longer followed");
-                self.shared.with_health(|health| health.say(SOURCE, Reports::dead("not followed any more")));
-                self.source = None;
-            }
             Wake::Links(Some(changes)) => self.take_links(changes),
-            Wake::Links(None) => {
-                error!("interfaces are no longer followed");
-                self.link_changes = None;
-            }
             Wake::Hangup => {
                 info!("SIGHUP: reads everything anew");
                 self.enforcement.distrust();
@@ -199,7 +211,7 @@ impl Daemon {
             }
             Wake::Due(task) => self.do_task(task),
             // The loop has ended by now.
-            Wake::Terminate => {}
+            Wake::Terminate | Wake::Source(None) | Wake::Links(None) => {}
         }
     }
 
@@ -309,57 +321,95 @@ impl Daemon {
     /// Makes the kernel as desired; false where a signal ends the daemon meanwhile.
     async fn settle(&mut self) -> bool {
         let started = Instant::now();
-        let desired = block_in_place(|| self.pipeline.desired());
-        let desired = match desired {
-            Ok(desired) => desired,
-            Err(error) => {
-                error!("no chains can be made of the policy, and nothing is programmed: {error}");
-                self.shared.metrics().failures.inc();
-                self.pending = None;
-                self.reports.main_loop_failing(&format!("no chains can be made: {error}"));
-                return true;
-            }
-        };
-        self.shared.metrics().calculation.observe(started.elapsed().as_secs_f64());
-        let config = self.pipeline.config().clone();
-        self.configure(&config);
-        let ended = {
-            let apply = self.enforcement.apply(&desired, &config, self.shared.metrics(), &mut self.agenda);
-            tokio::pin!(apply);
-            tokio::select! {
-                biased;
-                done = &mut apply => Some(done),
-                _ = self.terminate.recv() => timeout(GRACE, apply).await.ok().and(None),
-                _ = self.interrupt.recv() => timeout(GRACE, apply).await.ok().and(None),
-            }
-        };
         self.pending = None;
-        match ended {
-            None => return false,
-            Some(Err(failure)) => self.reports.main_loop_failing(&failure),
-            Some(Ok(enforcement::Outcome { changed, unfinished })) => {
-                self.shared.metrics().set_rulesets(desired.rulesets.iter().map(|ruleset| &**ruleset));
-                let policy = self.pipeline.policy();
-                self.cutter.applied(policy, &config, &self.links, changed, self.shared.metrics());
-                if self.cutter.has_work() {
-                    self.agenda.by(Task::Connections, Instant::now() + CONNECTIONS_PAUSE);
+        let compiled = block_in_place(|| self.pipeline.desired());
+        let refusal =
+            compiled.as_ref().err().map(|error| format!("no chains can be made of the policy: {error}"));
+        // What was programmed last is still kept as it was.
+        let Some(desired) = compiled.ok().or_else(|| self.last.clone()) else {
+            self.shared.metrics().failures.inc();
+            self.reports.main_loop_failing(&refusal.unwrap_or_default());
+            return true;
+        };
+        self.last = Some(desired.clone());
+        self.shared.metrics().calculation.observe(started.elapsed().as_secs_f64());
+        let mut config = self.pipeline.config().clone();
+        self.configure(&config);
+        let desired = self.of_this_kernel(desired, &mut config);
+        let Some(result) = self.apply(&desired, &config).await else { return false };
+        let failure = match result {
+            Err(failure) => Some(failure),
+            Ok(outcome) => {
+                if outcome.decides && refusal.is_none() {
+                    self.after_chains(&desired, &config, outcome.changed);
                 }
-                self.reports.applied(self.pipeline.policy(), self.enforcement.quarantined());
-                // Behind the chains: a host that forwards without them lets everything through.
-                self.interfaces.prepare_host(&config);
-                self.set_up_interfaces();
-                if unfinished {
+                if outcome.unfinished {
                     self.want();
                     self.agenda.by(Task::Retry, Instant::now());
                 }
+                outcome.failure
             }
+        };
+        match refusal.or(failure) {
+            None => self.reports.applied(self.pipeline.policy()),
+            Some(failure) => self.reports.main_loop_failing(&failure),
         }
         true
     }
 
+    /// Only the families that the kernel has; the host may have been started without IPv6.
+    fn of_this_kernel(&mut self, desired: Desired, config: &mut Config) -> Desired {
+        if !config.ipv6_support || has_ipv6() {
+            self.lacks_ipv6 = false;
+            return desired;
+        }
+        if !std::mem::replace(&mut self.lacks_ipv6, true) {
+            warn!("this kernel has no IPv6, and nothing is programmed for it; Ipv6Support=false says so");
+        }
+        config.ipv6_support = false;
+        desired.restricted_to(&[IpVersion::V4])
+    }
+
+    /// None where a signal ends the daemon meanwhile. It may take minutes, in which others hear that we are alive.
+    async fn apply(
+        &mut self,
+        desired: &Desired,
+        config: &Config,
+    ) -> Option<Result<enforcement::Outcome, String>> {
+        let apply = self.enforcement.apply(desired, config, self.shared.metrics(), &mut self.agenda);
+        tokio::pin!(apply);
+        let mut alive = interval(ALIVE);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut apply => return Some(done),
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = alive.tick() => self.reports.alive(),
+            }
+        }
+        // What was begun is brought to its end, if that is soon.
+        let _ = timeout(GRACE, apply).await;
+        None
+    }
+
+    /// What is done once policy is enforced: a host that forwards without chains lets everything through.
+    fn after_chains(&mut self, desired: &Desired, config: &Config, changed: bool) {
+        self.shared.metrics().set_rulesets(desired.rulesets.iter().map(|ruleset| &**ruleset));
+        self.reports.refused(self.enforcement.quarantined());
+        self.cutter.applied(self.pipeline.policy(), config, &self.links, changed, self.shared.metrics());
+        if self.cutter.has_work() {
+            self.agenda.by(Task::Connections, Instant::now() + CONNECTIONS_PAUSE);
+        }
+        self.interfaces.prepare_host(config);
+        self.set_up_interfaces();
+    }
+
     fn set_up_interfaces(&mut self) {
         let config = self.pipeline.config();
-        let failing = block_in_place(|| self.interfaces.set_up(self.pipeline.policy(), &self.links, config));
+        let ipv6 = config.ipv6_support && !self.lacks_ipv6;
+        let policy = self.pipeline.policy();
+        let failing = block_in_place(|| self.interfaces.set_up(policy, &self.links, config, ipv6));
         if failing {
             self.agenda.by(Task::Interfaces, Instant::now() + INTERFACE_RETRY);
         }
@@ -369,8 +419,9 @@ impl Daemon {
     /// Does as the parameters say that concern the daemon itself.
     fn configure(&mut self, config: &Config) {
         let reporting = &config.reporting;
-        if self.options.severity {
+        if self.options.severity && self.severity.as_ref() != Some(&reporting.screen) {
             log::set_severity(reporting.screen.as_deref());
+            self.severity = Some(reporting.screen.clone());
         }
         self.servers.configure(reporting, &self.shared);
         self.reports.configure(reporting);
@@ -388,13 +439,5 @@ impl Daemon {
         };
         self.shared.with_health(|health| health.say(STARTUP, started));
         self.reports.main_loop_waits(self.pending.map(|since| since.elapsed()));
-    }
-}
-
-/// What is said next; waits for ever where nobody is there any more.
-async fn said<T>(receiver: &mut Option<Receiver<T>>) -> Option<T> {
-    match receiver {
-        Some(receiver) => receiver.recv().await,
-        None => pending().await,
     }
 }

@@ -12,7 +12,7 @@ use crate::sync::{Desired, Quarantine};
 use crate::system::enforcer::{Applied, Enforcer, Written};
 use crate::system::ipsets::Ipsets;
 use crate::system::iptables::{Iptables, detect};
-use crate::system::kernel::{Kernel, has_family, remove_tables};
+use crate::system::kernel::{Kernel, remove_tables};
 use crate::system::tool::Tools;
 use crate::telemetry::metrics::Metrics;
 
@@ -33,14 +33,19 @@ const LEAST_CHECK: Duration = Duration::from_millis(50);
 /// Somebody who writes again within this time fights with us.
 const FIGHT: Duration = Duration::from_secs(60);
 
+/// How long we give way first: longer than until the next check.
+const FIRST_TRUCE: Duration = Duration::from_secs(15);
+
 /// So many times before we give way.
 const PATIENCE: u32 = 3;
 
 pub(super) struct Enforcement {
     tools: String,
     running: Option<Running>,
-    /// All tables and sets were as desired at least once.
+    /// Policy was enforced at least once.
     has_applied: bool,
+    /// Something was written since policy was last enforced.
+    changed: bool,
     retries: Backoff,
     retries_of_refused: Backoff,
     fight: Fight,
@@ -48,18 +53,20 @@ pub(super) struct Enforcement {
 
 /// What an application has done.
 pub(super) struct Outcome {
-    /// The kernel was not as desired before.
+    /// What policy decides is as desired, and was not before.
     pub(super) changed: bool,
     /// Something remains to be done soon.
     pub(super) unfinished: bool,
+    /// Policy is enforced, whatever else may fail.
+    pub(super) decides: bool,
+    /// Why not all is as desired.
+    pub(super) failure: Option<String>,
 }
 
 /// An enforcer, and what it was made for.
 struct Running {
     enforcer: Enforcer<Kernel>,
     made_for: MadeFor,
-    /// Those that the kernel has.
-    families: &'static [IpVersion],
     checks: Backoff,
     /// The other backend was looked at for what an earlier life left.
     is_alone: bool,
@@ -87,9 +94,10 @@ impl Enforcement {
             tools: tools.to_owned(),
             running: None,
             has_applied: false,
+            changed: false,
             retries: Backoff::new(FIRST_RETRY, LAST_RETRY),
             retries_of_refused: Backoff::new(FIRST_RETRY_OF_REFUSED, LAST_RETRY_OF_REFUSED),
-            fight: Fight { rounds: 0, last: None, truce: Backoff::new(FIRST_RETRY, RAREST_CHECK / 12) },
+            fight: Fight { rounds: 0, last: None, truce: Backoff::new(FIRST_TRUCE, RAREST_CHECK / 12) },
         }
     }
 
@@ -139,7 +147,7 @@ impl Enforcement {
     /// Makes the kernel as desired.
     ///
     /// # Errors
-    /// It is not as desired; why, for people. The next try is on the agenda.
+    /// There is no kernel that could be: why, for people. The next try is on the agenda.
     pub(super) async fn apply(
         &mut self,
         desired: &Desired,
@@ -148,15 +156,12 @@ impl Enforcement {
         agenda: &mut Agenda,
     ) -> Result<Outcome, String> {
         let result = self.try_to_apply(desired, config, metrics, agenda).await;
-        match &result {
-            Ok(_) => {
-                self.retries.reset();
-                agenda.cancel(Task::Retry);
-            }
-            Err(_) => {
-                metrics.failures.inc();
-                agenda.set(Task::Retry, Instant::now() + self.retries.wait());
-            }
+        if matches!(&result, Ok(Outcome { failure: None, .. })) {
+            self.retries.reset();
+            agenda.cancel(Task::Retry);
+        } else {
+            metrics.failures.inc();
+            agenda.set(Task::Retry, Instant::now() + self.retries.wait());
         }
         result
     }
@@ -171,18 +176,24 @@ impl Enforcement {
         let started = Instant::now();
         self.choose_kernel(config).await?;
         let Some(running) = &mut self.running else { return Err("there is no kernel".to_owned()) };
-        let desired = desired.clone().restricted_to(running.families);
-        let (applied, result) = running.enforcer.apply(&desired).await;
+        let versions: Vec<IpVersion> = desired.rulesets.iter().map(|ruleset| ruleset.version).collect();
+        let (applied, result) = running.enforcer.apply(desired).await;
+        let decides = running.enforcer.decides(&versions);
         metrics.apply.observe(started.elapsed().as_secs_f64());
         count(&applied, metrics);
         self.schedule(&applied, &config.enforcement, agenda);
-        result.map_err(|error| match error.help() {
-            None => error.to_string(),
-            Some(help) => format!("{error}; {help}"),
-        })?;
-        self.has_applied = true;
-        let cleaned = self.clean_other_backend().await;
-        Ok(Outcome { changed: !applied.writes.is_empty(), unfinished: applied.unfinished || cleaned })
+        self.changed |= !applied.writes.is_empty();
+        let mut outcome = Outcome {
+            changed: decides && std::mem::take(&mut self.changed),
+            unfinished: applied.unfinished,
+            decides,
+            failure: result.err().map(|error| with_help(&error.to_string(), error.help())),
+        };
+        if decides {
+            self.has_applied = true;
+            outcome.unfinished |= self.clean_other_backend(agenda).await;
+        }
+        Ok(outcome)
     }
 
     /// Finds the backend, unless that was done for these parameters.
@@ -197,42 +208,37 @@ impl Enforcement {
         if self.running.as_ref().is_some_and(|running| running.made_for == made_for) {
             return Ok(());
         }
-        let deadline = if made_for.deadline.is_zero() { Tools::DEADLINE } else { made_for.deadline };
+        // A tool of which nothing is heard for longer than of the loop as a whole may still be at work: nft is slow on
+        // large hosts.
+        let deadline = if made_for.deadline.is_zero() { Tools::DEADLINE } else { made_for.deadline * 4 };
         let tools = Tools::new(&self.tools, deadline);
-        let detected = detect(&tools, *backend).await.map_err(|error| match error.help() {
-            None => error.to_string(),
-            Some(help) => format!("{error}; {help}"),
-        })?;
+        let detected =
+            detect(&tools, *backend).await.map_err(|error| with_help(&error.to_string(), error.help()))?;
         info!(backend = detected.backend.name(), reason = detected.reason, "iptables is chosen");
         let kernel = Kernel {
             tables: Iptables::new(tools.clone(), detected.backend, *lock_probe),
             sets: Ipsets::new(tools),
         };
-        let has_ipv6 = has_family(&kernel.tables, IpVersion::V6).await;
-        let families: &[IpVersion] = match has_ipv6 {
-            Ok(false) if config.ipv6_support => {
-                warn!("this kernel has no IPv6, and nothing is programmed for it; Ipv6Support=false says so");
-                &[IpVersion::V4]
-            }
-            Ok(_) | Err(_) => &IpVersion::ALL,
-        };
         let checks = Backoff::new(LEAST_CHECK.max(*post_write_check), RAREST_CHECK);
-        self.running =
-            Some(Running { enforcer: Enforcer::new(kernel), made_for, families, checks, is_alone: false });
+        self.running = Some(Running { enforcer: Enforcer::new(kernel), made_for, checks, is_alone: false });
         Ok(())
     }
 
     /// An earlier life may have used the other backend: its chains still see every packet. Whether there were any; looks
-    /// once.
-    async fn clean_other_backend(&mut self) -> bool {
+    /// until it could.
+    async fn clean_other_backend(&mut self, agenda: &mut Agenda) -> bool {
         let Some(Running { enforcer, is_alone, .. }) = &mut self.running else { return false };
-        if std::mem::replace(is_alone, true) {
+        if *is_alone {
             return false;
         }
         let other = enforcer.system().tables.other();
         match remove_tables(&other).await {
-            Ok(writes) if writes.is_empty() => false,
+            Ok(writes) if writes.is_empty() => {
+                *is_alone = true;
+                false
+            }
             Ok(writes) => {
+                *is_alone = true;
                 let tables: Vec<String> = writes.iter().map(|write| write.what.to_string()).collect();
                 warn!(
                     "the other backend, {}, had chains of ours, which are removed from {}",
@@ -243,9 +249,15 @@ impl Enforcement {
                 enforcer.distrust_sets();
                 true
             }
-            Err(error) => {
-                // Most hosts have one backend only.
+            // Most hosts have one backend only.
+            Err(error) if error.is_missing() => {
                 debug!("the other backend is not looked at: {error}");
+                *is_alone = true;
+                false
+            }
+            Err(error) => {
+                warn!("chains of ours may be left in the other backend: {error}");
+                agenda.by(Task::RefreshTables, Instant::now() + LAST_RETRY);
                 false
             }
         }
@@ -264,8 +276,8 @@ impl Enforcement {
         if has_written {
             checks.reset();
             agenda.set(Task::CheckTables, now + checks.wait());
-        } else if applied.tables_read > 0 {
-            agenda.by(Task::CheckTables, now + checks.first());
+        } else if applied.tables_read > 0 && !agenda.has(Task::CheckTables) {
+            agenda.set(Task::CheckTables, now + checks.first());
         }
         if enforcer.quarantine().is_empty() {
             self.retries_of_refused.reset();
@@ -342,6 +354,10 @@ fn count(applied: &Applied, metrics: &Metrics) {
     } else {
         info!(writes = writes.len(), lines, bytes, tables_read, sets_read, "applied");
     }
+}
+
+fn with_help(error: &str, help: Option<&str>) -> String {
+    help.map_or(error.to_owned(), |help| format!("{error}; {help}"))
 }
 
 /// The first few of many.

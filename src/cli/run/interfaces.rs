@@ -83,7 +83,7 @@ impl Interfaces {
     }
 
     /// Sets up what came or changed; whether something could not be.
-    pub(super) fn set_up(&mut self, policy: &HostPolicy, links: &Links, config: &Config) -> bool {
+    pub(super) fn set_up(&mut self, policy: &HostPolicy, links: &Links, config: &Config, ipv6: bool) -> bool {
         let spoofing = spoofing(policy);
         self.done.retain(|name, _| links.named(name).is_some());
         for link in links.iter().filter(|link| link.up) {
@@ -92,7 +92,7 @@ impl Interfaces {
                 continue;
             }
             let spoofing = spoofing.get(&link.name).copied().unwrap_or_default();
-            let needs = Needs { index: link.index, ipv6: config.ipv6_support, spoofing };
+            let needs = Needs { index: link.index, ipv6, spoofing };
             if self.done.get(&link.name).is_some_and(|done| done.needs == needs && !done.failed) {
                 continue;
             }

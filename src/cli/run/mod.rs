@@ -8,9 +8,9 @@ mod http;
 mod interfaces;
 mod reports;
 
-use std::fs;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -26,6 +26,9 @@ use crate::telemetry::metrics::Metrics;
 
 /// Where Felix looks for its configuration.
 const CONFIG: &str = "/etc/calico/felix.cfg";
+
+/// Where locks are kept.
+const LOCKS: &str = "/run/felix-rs";
 
 /// Keep the kernel of this host as the manifests say, until told to end.
 #[derive(Args)]
@@ -61,7 +64,9 @@ pub(super) fn run(arguments: &Arguments, severity: bool) -> Result<Outcome, Fail
         None => system_hostname()?,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // The main loop has a thread of its own; beside it there is little to do. Each thread keeps memory.
+        .worker_threads(1)
+        .max_blocking_threads(8)
         .enable_all()
         .build()
         .map_err(|error| Failure::Io { what: "the runtime".to_owned(), error })?;
@@ -89,15 +94,22 @@ fn system_hostname() -> Result<String, Failure> {
     Ok(name.trim().to_lowercase())
 }
 
-/// Held by the daemon, and by who must not meet one: two would undo each other's work. The name lives in the network
-/// namespace, as what they write does, and goes with the process.
-pub(super) fn only_one() -> Result<UnixListener, Failure> {
-    let failure = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            Failure::Usage("another felix-rs keeps this network namespace\nhelp: end it first".to_owned())
-        }
-        _ => Failure::Io { what: "the lock against a second felix-rs".to_owned(), error },
-    };
-    let address = SocketAddr::from_abstract_name("felix-rs").map_err(failure)?;
-    UnixListener::bind_addr(&address).map_err(failure)
+/// Held by the daemon, and by who must not meet one: two would undo each other's work. One lock a network namespace, as
+/// what they write is there; it goes with the process.
+pub(super) fn only_one() -> Result<File, Failure> {
+    let failure = |error: io::Error| Failure::Io { what: LOCKS.to_owned(), error };
+    let namespace = fs::metadata("/proc/self/ns/net").map_err(failure)?.ino();
+    fs::create_dir_all(LOCKS).map_err(failure)?;
+    let path = Path::new(LOCKS).join(format!("{namespace}.lock"));
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let file =
+        options.open(&path).map_err(|error| Failure::Io { what: path.display().to_string(), error })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::Usage(
+            "another felix-rs keeps this network namespace\nhelp: end it first".to_owned(),
+        )),
+        Err(TryLockError::Error(error)) => Err(failure(error)),
+    }
 }

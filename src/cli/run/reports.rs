@@ -31,6 +31,7 @@ pub(super) struct Reports {
     applied: bool,
     /// Why the kernel is not as desired.
     failure: Option<String>,
+    failing_since: Option<Instant>,
     known: BTreeSet<String>,
     refused: BTreeSet<Part>,
     endpoints: Vec<(WorkloadId, State)>,
@@ -44,6 +45,7 @@ impl Reports {
             timeout: LEAST_TIMEOUT,
             applied: false,
             failure: None,
+            failing_since: None,
             known: BTreeSet::new(),
             refused: BTreeSet::new(),
             endpoints: Vec::new(),
@@ -65,11 +67,6 @@ impl Reports {
         said(true, false, detail, Duration::ZERO)
     }
 
-    /// A part that only a restart can help.
-    pub(super) fn dead(detail: &str) -> Report {
-        said(false, false, detail, Duration::ZERO)
-    }
-
     /// From now on the loop may be stuck.
     pub(super) fn main_loop_is_busy(&self) {
         let report = said(true, self.is_ready(), "busy", self.timeout);
@@ -85,10 +82,8 @@ impl Reports {
         };
         let report = said(true, self.is_ready(), detail, Duration::ZERO);
         self.shared.with_health(|health| health.say(MAIN_LOOP, report));
-        if let (true, None) = (self.is_ready(), waiting) {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.shared.metrics().set_applied(now, Duration::ZERO);
-        }
+        let failing = self.failing_since.map(|since| since.elapsed());
+        self.shared.metrics().set_stale(failing.or(waiting).unwrap_or_default());
     }
 
     /// The kernel is not as desired.
@@ -98,26 +93,41 @@ impl Reports {
             notify(&[NotifyState::Status(failure)]);
         }
         self.failure = Some(failure.to_owned());
+        self.failing_since.get_or_insert_with(Instant::now);
     }
 
     /// The kernel is as desired, but for what it refuses.
-    pub(super) fn applied(&mut self, policy: &HostPolicy, quarantine: Option<&Quarantine>) {
+    pub(super) fn applied(&mut self, policy: &HostPolicy) {
+        self.failing_since = None;
         if self.failure.take().is_some() {
             info!("the kernel is as the policy says again");
         }
         let HostPolicy { endpoints, policies, .. } = policy;
         let metrics = self.shared.metrics();
+        metrics.set_applied(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
         metrics.active_local_endpoints.set(endpoints.len() as i64);
         metrics.active_local_policies.set(policies.len() as i64);
-        if let Some(quarantine) = quarantine {
-            metrics.quarantined.set(quarantine.len() as i64);
-            self.say_refused(quarantine);
-        }
         let status = format!("{} endpoints, {} policies in force", endpoints.len(), policies.len());
         notify(&[NotifyState::Status(&status)]);
         if !std::mem::replace(&mut self.applied, true) {
             info!(endpoints = endpoints.len(), policies = policies.len(), "the kernel is as the policy says");
             notify(&[NotifyState::Ready]);
+        }
+    }
+
+    /// Says what the kernel refuses, where that is new.
+    pub(super) fn refused(&mut self, quarantine: Option<&Quarantine>) {
+        if let Some(quarantine) = quarantine {
+            self.shared.metrics().quarantined.set(quarantine.len() as i64);
+            self.say_refused(quarantine);
+        }
+    }
+
+    /// Long work goes on.
+    pub(super) fn alive(&self) {
+        self.main_loop_is_busy();
+        if self.watchdog.is_some() {
+            notify(&[NotifyState::Watchdog]);
         }
     }
 
@@ -186,7 +196,7 @@ impl Reports {
                     .map(|(name, place)| place.map_or(name.clone(), |place| format!("{name} ({place})")))
                     .collect();
                 error!(
-                    "the kernel refuses {part}, which is closed until it is changed: {}: {}",
+                    "the kernel refuses {part}; until it takes it, what that governs is denied: {}: {}",
                     if culprits.is_empty() { "nobody's".to_owned() } else { culprits.join(", ") },
                     quarantined.reason
                 );

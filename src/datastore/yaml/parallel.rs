@@ -10,8 +10,8 @@ const BATCH: usize = 16;
 /// Batches that make for an even share of the work.
 const BATCHES: usize = 64;
 
-/// Pieces that pay for a thread.
-const WORTH_A_THREAD: usize = 8;
+/// Pieces that pay for a thread, and for the memory that its allocator keeps.
+const WORTH_A_THREAD: usize = 500;
 
 /// `function` of each item, in the order of the items whatever thread did it.
 pub(super) fn map<'a, T: Sync, R: Send>(items: &'a [T], function: impl Fn(&'a T) -> R + Sync) -> Vec<R> {

@@ -61,6 +61,15 @@ pub enum ReadError {
 }
 
 impl ApplyError {
+    /// There is no such tool on this host.
+    pub fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::Read { what: _, error: ReadError::Tool(ToolError::Missing { .. }) }
+                | Self::Refused { what: _, error: ToolError::Missing { .. } }
+        )
+    }
+
     /// What is not as desired.
     pub(super) fn what(&self) -> Written {
         match self {

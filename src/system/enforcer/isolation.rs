@@ -13,9 +13,11 @@ impl<S: System> Enforcer<S> {
         mut error: ToolError,
         application: &mut Application<'_>,
     ) -> ToolError {
-        while let Some(changes) = self.sets_left(application).await
-            && let Some((set, first, others)) = changes.split_first()
-        {
+        let sets = application.desired.rulesets.iter().map(|ruleset| ruleset.sets.keys().count());
+        // Each turn settles one; more turns than sets settle nothing.
+        for _ in 0..=sets.sum::<usize>() {
+            let Some(changes) = self.sets_left(application).await else { break };
+            let Some((set, first, others)) = changes.split_first() else { break };
             // Lines are carried out in order: what is not right yet begins with the set at fault.
             let result = self.restore_sets(first.text(), &mut application.applied).await;
             if let Err(refusal) = result {

@@ -124,7 +124,8 @@ impl Follower {
 
     /// What is to be read, if the news are of files alone that can't change what others stand for.
     fn alone(&self, news: &News) -> Option<Vec<ToRead>> {
-        if news.is_overrun || news.is_due {
+        // What is held back must not be said behind what is newer.
+        if news.is_overrun || news.is_due || !self.held.is_empty() {
             return None;
         }
         let mut to_read = Vec::new();

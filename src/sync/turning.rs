@@ -25,8 +25,8 @@ const MOST: usize = 64;
 /// two the same, it is as before or as it will be, with either state of the sets; do they differ, it is denied, as one
 /// of both states does.
 ///
-/// That fails where an endpoint's rules match its own address by such a set: then all goes by a detour, see
-/// [`meets_itself`].
+/// That is not enough where an endpoint's rules match its own address by such a set, or where rules of policies change as
+/// well: then all goes by a detour, see [`meets_itself`].
 ///
 /// None where nothing turns, or it is not known what the kernel has.
 pub(super) fn turning(desired: &Desired, programmed: &Programmed) -> Option<Desired> {
@@ -42,11 +42,19 @@ pub(super) fn turning(desired: &Desired, programmed: &Programmed) -> Option<Desi
     turns.then_some(Desired { rulesets, insert_mode: desired.insert_mode })
 }
 
-/// Whether an endpoint that turns has rules that match its own address by a set that changes.
+/// Whether sets change together with what a turn does not cover: rules of a policy or profile that stays, or an endpoint
+/// with rules that match its own address by a set that changes.
 ///
-/// Then its old chain with its new address in the sets, or the reverse, may deny what both states let through.
+/// Then an old chain with a new address in the sets, or the reverse, may decide as neither state does.
 pub(super) fn meets_itself(ruleset: &Ruleset, programmed: &Programmed) -> bool {
     let Some(turns) = Turns::of(ruleset, programmed) else { return false };
+    let stays_otherwise = |change: &Difference<'_, ChainName, Chain>| match (change.before, change.after) {
+        (Some(before), Some(after)) => decides(after) && !is_turning(change) && before.rules != after.rules,
+        (None, _) | (_, None) => false,
+    };
+    if turns.chain_changes.iter().any(stays_otherwise) {
+        return true;
+    }
     let changing: BTreeSet<&IpSetName> =
         turns.set_changes.iter().filter(|change| changes_members(change)).map(|change| change.key).collect();
     let after = &turns.filter.chains;
@@ -108,7 +116,7 @@ fn reached<'c>(from: &'c Chain, chains: &'c SharedMap<ChainName, Chain>) -> Vec<
     reached
 }
 
-/// What turns in one family.
+/// What changes in one family, where members of sets do.
 struct Turns<'t> {
     known_sets: &'t SharedMap<IpSetName, KernelSet>,
     set_changes: Vec<Difference<'t, IpSetName, KernelSet>>,
@@ -118,7 +126,7 @@ struct Turns<'t> {
 }
 
 impl<'t> Turns<'t> {
-    /// None where nothing turns, or it is not known what the kernel has.
+    /// None where no set changes its members, or it is not known what the kernel has.
     fn of(ruleset: &'t Ruleset, programmed: &'t Programmed) -> Option<Self> {
         let Ruleset { version, sets, tables } = ruleset;
         let known_sets = programmed.written_sets.get(version)?;
@@ -129,9 +137,7 @@ impl<'t> Turns<'t> {
         let known_chains = programmed.table(*version, TableName::Filter).written.as_ref()?;
         let filter = tables.iter().find(|table| table.name == TableName::Filter)?;
         let chain_changes = filter.chains.since(known_chains);
-        let turning = chain_changes.iter().filter(|change| is_turning(change)).count();
-        let turns = Self { known_sets, set_changes, known_chains, filter, chain_changes };
-        (1..=MOST).contains(&turning).then_some(turns)
+        Some(Self { known_sets, set_changes, known_chains, filter, chain_changes })
     }
 
     /// The chains that turn, as they are and as they are to be.
@@ -143,6 +149,9 @@ impl<'t> Turns<'t> {
 
 fn turned(ruleset: &Ruleset, programmed: &Programmed) -> Option<Ruleset> {
     let turns = Turns::of(ruleset, programmed)?;
+    if !(1..=MOST).contains(&turns.chains().count()) {
+        return None;
+    }
     let mut tables = ruleset.tables.clone();
     let filter = tables.iter_mut().find(|table| table.name == TableName::Filter)?;
     turn(Arc::make_mut(filter), &turns.chain_changes, turns.known_chains);

@@ -22,7 +22,7 @@ use crate::policy::{HostPolicy, IpSet, LocalEndpoint, Pool, SetId};
 /// Compiles one policy after the other, and makes anew only what has changed.
 ///
 /// 1. *It is a function of its arguments*: whatever was compiled before, the chains, sets and errors are those that
-///    [`super::compile`] gives.
+///    [`super::compile()`] gives.
 /// 2. *Work follows the change.* A chain or set depends on one endpoint, policy, profile or IP set and is kept beside it
 ///    until another has its place, which is seen by pointer: the only thing that is done for each that stays. What the
 ///    chains of every host depend on is small and compared by value.
@@ -62,7 +62,7 @@ impl Compiler {
     ///
     /// # Errors
     ///
-    /// As for [`super::compile`]. What was kept is forgotten.
+    /// As for [`super::compile()`]. What was kept is forgotten.
     pub fn compile(
         &mut self,
         policy: &HostPolicy,

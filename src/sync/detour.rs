@@ -23,7 +23,7 @@ const MOST_MEMBERS: usize = 1 << 16;
 /// - where a set of a wanted name is there with another type. While a rule names it the kernel lets nobody swap it with
 ///   one of the wanted type ("their type does not match"), rename it ("in use by another system") or destroy it;
 /// - where sets change together with rules of policies, or with an endpoint that its own rules match by such a set: see
-///   [`meets_itself`](super::turning::meets_itself). Sets and chains then change at once, by the transaction that renames
+///   [`meets_itself`]. Sets and chains then change at once, by the transaction that renames
 ///   the sets in the rules.
 pub(super) fn detour(desired: &Desired, programmed: &Programmed) -> Option<Desired> {
     let turning: Vec<IpVersion> = desired

@@ -21,10 +21,10 @@ use crate::rules::ruleset::TableName;
 /// 4. *The texts are a function of both ends only*: sorted, and without regard to how the host came there.
 ///
 /// Goal 1 conflicts with names that are fixed: a set of ours may be there with a type that can't be swapped, and can
-/// neither be renamed nor destroyed while rules name it. Then the plan has two such rounds, the first on a [`detour`].
+/// neither be renamed nor destroyed while rules name it. Then the plan has two such rounds, the first on a detour (`detour.rs`).
 ///
 /// What goal 2 lacks matters where an endpoint's own chains change together with the sets that it is in. Then there are two
-/// rounds as well: see [`turning`].
+/// rounds as well: see `turning.rs`.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Also those with nothing to do: they know what was found right, which need not be compared again.

@@ -8,33 +8,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
+pub use felix_rs::system::iptables::Backend;
+
 use crate::foreign::Foreign;
 use crate::objects::HOST;
 use crate::text::{self, Set};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    Legacy,
-    Nft,
-}
-
-impl Backend {
-    pub const ALL: [Self; 2] = [Self::Legacy, Self::Nft];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Legacy => "legacy",
-            Self::Nft => "nft",
-        }
-    }
-
-    pub fn other(self) -> Self {
-        match self {
-            Self::Legacy => Self::Nft,
-            Self::Nft => Self::Legacy,
-        }
-    }
-}
 
 /// All tables of a backend and all sets, but for counters.
 #[derive(Debug, PartialEq)]

@@ -7,33 +7,11 @@ use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
 use std::thread;
 
+pub use felix_rs::system::iptables::Backend;
+
 use crate::Verdict;
 
 pub const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
-    Legacy,
-    Nft,
-}
-
-impl Backend {
-    pub const ALL: [Self; 2] = [Self::Legacy, Self::Nft];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Legacy => "legacy",
-            Self::Nft => "nft",
-        }
-    }
-
-    pub fn other(self) -> Self {
-        match self {
-            Self::Legacy => Self::Nft,
-            Self::Nft => Self::Legacy,
-        }
-    }
-}
 
 /// There as long as this, or something in it, is.
 pub struct Netns {

@@ -5,6 +5,8 @@ use std::fmt::{Debug, Write};
 use std::path::Path;
 use std::{fs, io};
 
+pub use felix_rs::system::iptables::Backend;
+
 use crate::netns;
 use crate::text::{self, Chains};
 
@@ -24,23 +26,6 @@ pub struct Table {
     /// `iptables` or `ip6tables`.
     pub tool: &'static str,
     pub text: String,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum Backend {
-    Legacy,
-    Nft,
-}
-
-impl Backend {
-    pub const ALL: [Self; 2] = [Self::Legacy, Self::Nft];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Legacy => "legacy",
-            Self::Nft => "nft",
-        }
-    }
 }
 
 impl Case {

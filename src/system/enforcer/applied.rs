@@ -25,7 +25,7 @@ pub struct Applied {
     pub unfinished: bool,
     /// Parts that were closed, or are not any more.
     pub quarantine_changed: bool,
-    /// Something is refused that can't be closed: to try again soon is of no use.
+    /// Something is refused that can't be closed.
     pub hopeless: bool,
 }
 

@@ -29,6 +29,8 @@ mod tun;
 mod vandals;
 #[path = "../verdict/kernel/wire.rs"]
 mod wire;
+#[path = "../kernel/worker.rs"]
+mod worker;
 
 use std::env;
 use std::process::ExitCode;
@@ -58,7 +60,7 @@ fn main() -> ExitCode {
     let home = Trial::test("the_own_namespace_is_never_written_to", || {
         let asked = namespace::Asked { backend: Backend::Nft, seed: 0, rounds: 1 };
         match namespace::carry_out_at_home(&asked) {
-            Err(why) if why.contains(namespace::REFUSED) => Ok(()),
+            Err(why) if why.contains(worker::REFUSED) => Ok(()),
             verdict => Err(format!("{verdict:?}").into()),
         }
     });

@@ -18,6 +18,8 @@ mod refused;
 mod sandbox;
 mod scale;
 mod shims;
+#[path = "../kernel/worker.rs"]
+mod worker;
 mod world;
 
 use std::env;
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
     let trials = cases.iter().flat_map(|(name, _)| Backend::ALL.map(|backend| trial(name, backend)));
     let refusal = Trial::test("harness::the_own_namespace_is_never_written_to", || {
         match sandbox::carry_out_at_home("flows::a_policy_comes_and_goes", Backend::Nft) {
-            Err(said) if said.contains("refused") => Ok(()),
+            Err(said) if said.contains(worker::REFUSED) => Ok(()),
             other => Err(format!("{other:?}").into()),
         }
     });

@@ -7,6 +7,8 @@ mod conntrack;
 mod links;
 mod namespace;
 mod sysctl;
+#[path = "../kernel/worker.rs"]
+mod worker;
 
 use std::env;
 use std::process::ExitCode;
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
         Trial::test("harness::the_own_namespace_is_never_written_to", || match namespace::carry_out_at_home(
             "sysctl::a_host",
         ) {
-            Err(said) if said.contains("refused") => Ok(()),
+            Err(said) if said.contains(worker::REFUSED) => Ok(()),
             other => Err(format!("{other:?}").into()),
         });
     trials.push(refusal.with_ignored_flag(skip));

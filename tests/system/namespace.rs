@@ -3,13 +3,8 @@
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::{env, fs, thread, time::Duration};
 
+use crate::worker::{self, WORKER, Worker};
 use crate::{Case, Verdict, conntrack};
-
-/// Names the namespace that no trial must be in.
-const HOST: &str = "FELIX_RS_HOST_NETNS";
-
-/// What a worker is started with, before the trial's name.
-const WORKER: &str = "--in-namespace";
 
 /// When a trial is given up, in seconds; all that it has started ends then too.
 const LIMIT: &str = "60";
@@ -19,25 +14,16 @@ const HELP: &str =
 
 /// The trial that this process is to carry out.
 pub fn asked() -> Option<String> {
-    let mut arguments = env::args().skip(1);
-    arguments.next().filter(|first| first == WORKER)?;
-    arguments.next()
+    worker::asked()?.into_iter().next()
 }
 
 /// Carries it out, in the namespace that this process is in.
 pub fn work(name: &str, cases: &[Case]) -> ExitCode {
-    let verdict = refuse_home().and_then(|()| match cases.iter().find(|(case, _)| *case == name) {
+    worker::work(|| match cases.iter().find(|(case, _)| *case == name) {
         Some((_, trial)) => trial(),
         None if name == conntrack::PEER => conntrack::be_the_peer(),
         None => Err(format!("there is no trial {name}")),
-    });
-    match verdict {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("{why}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 /// Has a trial carried out in a new namespace.
@@ -50,37 +36,14 @@ pub fn carry_out_at_home(name: &str) -> Verdict {
     verdict(&[], name)
 }
 
-fn verdict(before: &[&str], name: &str) -> Verdict {
-    let here = fs::read_link("/proc/self/ns/net").map_err(|e| format!("/proc/self/ns/net: {e}"))?;
-    let this = env::current_exe().map_err(|e| format!("this program: {e}"))?;
+fn verdict(unshare: &[&str], name: &str) -> Verdict {
     let scratch = tempfile::tempdir().map_err(|e| format!("a scratch folder: {e}"))?;
-    let output = Command::new("timeout")
-        // Few files, as one trial opens all that it may.
-        .args(["--kill-after=5", LIMIT, "prlimit", "--nofile=256"])
-        .args(before)
-        .arg(this)
-        .args([WORKER, name])
-        .env(HOST, here)
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        // One lock a namespace: the legacy tools of two of them must not wait for each other.
-        .env("XTABLES_LOCKFILE", scratch.path().join("xtables.lock"))
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| format!("starting a worker: {e}\n{HELP}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let help = if said.starts_with("unshare:") { HELP } else { "" };
-    Err(format!("{}\n{said}{help}", output.status))
-}
-
-fn refuse_home() -> Verdict {
-    let here = fs::read_link("/proc/self/ns/net").map_err(|e| format!("/proc/self/ns/net: {e}"))?;
-    match env::var_os(HOST) {
-        Some(home) if !home.is_empty() && home != here.as_os_str() => Ok(()),
-        _ => Err("refused: this is the network namespace of the tests".to_owned()),
-    }
+    // One lock a namespace: the legacy tools of two of them must not wait for each other.
+    let lock = format!("XTABLES_LOCKFILE={}", scratch.path().join("xtables.lock").display());
+    // Few files, as one trial opens all that it may.
+    let mut before = vec!["env", &lock, "prlimit", "--nofile=256"];
+    before.extend(unshare);
+    Worker { before: &before, asked: &[name], limit: LIMIT, help: HELP }.carry_out()
 }
 
 /// Runs `ip -batch` with these lines.

@@ -1,20 +1,16 @@
 //! What a host has: printed by its tools into files, or asked for now.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use super::Failure;
+use super::{Failure, kernel};
 use crate::config::Config;
 use crate::model::IpVersion;
+use crate::system::tool::{ToolError, Tools};
 use crate::verdict::chains::loaded::{Loaded, LoadedError};
 use crate::verdict::chains::machine::Unnamed;
 use crate::verdict::check::boundary::outside;
-
-/// Where the system's tools are; a caller's PATH must not choose others.
-const TOOLS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Reads the files that `iptables-save`, `ip6tables-save` and `ipset save` were printed into, or a mixture of these.
 pub(super) fn saved(paths: &[PathBuf]) -> Result<Loaded, Failure> {
@@ -57,7 +53,7 @@ fn version(path: &Path) -> Option<IpVersion> {
 }
 
 /// Asks the tools of this host, in this network namespace. Nothing is changed.
-pub(super) fn kernel() -> Result<Loaded, Failure> {
+pub(super) fn of_kernel() -> Result<Loaded, Failure> {
     let sets = said("ipset", &["save"])?.unwrap_or_default();
     let mut loaded = Loaded::default();
     let mut found = false;
@@ -114,20 +110,12 @@ fn note_other_tables() -> Result<(), Failure> {
 
 /// What a tool prints; None where it is not there.
 fn said(tool: &str, arguments: &[&str]) -> Result<Option<String>, Failure> {
-    let failure = |error| Failure::Io { what: tool.to_owned(), error };
-    let output =
-        Command::new(tool).args(arguments).env_clear().env("PATH", TOOLS).stdin(Stdio::null()).output();
-    let output = match output {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        output => output.map_err(failure)?,
-    };
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        return Err(failure(io::Error::other(format!("{}: {}", output.status, stderr.trim()))));
-    }
-    String::from_utf8(output.stdout)
-        .map(Some)
-        .map_err(|_| failure(io::Error::other("what it printed is not text")))
+    kernel::wait(async {
+        match Tools::default().ask(tool, arguments).await {
+            Err(ToolError::Missing { .. }) => Ok(None),
+            answer => answer.map(Some).map_err(|error| kernel::tool_refusal(&error)),
+        }
+    })
 }
 
 fn unreadable(error: &LoadedError, names: &[String]) -> Failure {

@@ -139,7 +139,7 @@ impl Arguments {
 
     /// Manifests, and what one host has.
     fn with_chains(&self) -> Result<Compared, Failure> {
-        let mut loaded = if self.kernel { chains::kernel()? } else { chains::saved(&self.saved)? };
+        let mut loaded = if self.kernel { chains::of_kernel()? } else { chains::saved(&self.saved)? };
         let side = self.read(&self.old)?;
         let host = self.chosen_host(&side)?;
         for version in [IpVersion::V4, IpVersion::V6] {

@@ -108,7 +108,7 @@ struct Report {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let loaded = match (arguments.kernel, arguments.saved.as_slice()) {
-        (true, _) => Some(chains::kernel()?),
+        (true, _) => Some(chains::of_kernel()?),
         (false, []) => None,
         (false, files) => Some(chains::saved(files)?),
     };

@@ -29,14 +29,7 @@ impl Ipsets {
     /// # Errors
     /// The tool is not there or fails.
     pub async fn names(&self) -> Result<Vec<String>, ToolError> {
-        let job = Job {
-            tool: "ipset",
-            arguments: &["list", "-name"],
-            input: None,
-            writes: false,
-            deadline: self.tools.deadline(),
-        };
-        let names = self.tools.run(job).await?;
+        let names = self.tools.ask("ipset", &["list", "-name"]).await?;
         Ok(names.lines().filter(|name| is_our_set(name)).map(str::to_owned).collect())
     }
 

@@ -78,17 +78,7 @@ impl Iptables {
             // To ask the tool would load the table into the kernel.
             return Ok(String::new());
         }
-        let tool = self.tool(version, "save");
-        let arguments = ["-t", table.name()];
-        self.tools
-            .run(Job {
-                tool: &tool,
-                arguments: &arguments,
-                input: None,
-                writes: false,
-                deadline: self.tools.deadline(),
-            })
-            .await
+        self.tools.ask(&self.tool(version, "save"), &["-t", table.name()]).await
     }
 
     /// Carries out the input of `iptables-restore --noflush`, all of it or nothing. How long others held the lock.
@@ -242,14 +232,7 @@ async fn rules(tools: &Tools, backend: Backend) -> usize {
 }
 
 async fn host_default(tools: &Tools) -> Backend {
-    let job = Job {
-        tool: "iptables",
-        arguments: &["--version"],
-        input: None,
-        writes: false,
-        deadline: Duration::from_secs(10),
-    };
-    match tools.run(job).await {
+    match tools.ask("iptables", &["--version"]).await {
         Ok(version) if version.contains("legacy") => Backend::Legacy,
         Ok(_) | Err(_) => Backend::Nft,
     }
@@ -259,18 +242,10 @@ impl Iptables {
     /// Any save; a legacy one only of tables that are there.
     async fn run_save(&self, version: IpVersion, arguments: &[&str]) -> Result<String, ToolError> {
         if self.backend == Backend::Legacy && legacy_tables(version).is_empty() {
-            let job = Job {
-                tool: &self.tool(version, "save"),
-                arguments: &["--version"],
-                input: None,
-                writes: false,
-                deadline: self.tools.deadline(),
-            };
-            return self.tools.run(job).await.map(|_| String::new());
+            // Only whether there is such a tool.
+            return self.tools.ask(&self.tool(version, "save"), &["--version"]).await.map(|_| String::new());
         }
-        let tool = self.tool(version, "save");
-        let job = Job { tool: &tool, arguments, input: None, writes: false, deadline: self.tools.deadline() };
-        self.tools.run(job).await
+        self.tools.ask(&self.tool(version, "save"), arguments).await
     }
 }
 

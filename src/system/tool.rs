@@ -79,6 +79,14 @@ impl Tools {
         self.deadline
     }
 
+    /// What a tool prints that changes nothing.
+    ///
+    /// # Errors
+    /// As for every tool: see [`ToolError`].
+    pub async fn ask(&self, tool: &str, arguments: &[&str]) -> Result<String, ToolError> {
+        self.run(Job { tool, arguments, input: None, writes: false, deadline: self.deadline }).await
+    }
+
     /// Runs the tool to its end; what it printed.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! not in force as it was written.
 
 mod draft;
+mod etcd;
 mod field;
 pub mod file;
 mod kind;
@@ -17,6 +18,7 @@ mod setting;
 mod sources;
 mod value;
 
+pub use etcd::{EtcdAccess, Identity, Login, Pem, Secret};
 pub use field::{FieldError, FieldValue, field_to_text, parameter_for_field};
 pub use kind::Kind;
 pub(crate) use nearest::nearest;
@@ -70,6 +72,7 @@ pub struct Config {
     pub openstack: Option<OpenStack>,
     pub enforcement: Enforcement,
     pub reporting: Reporting,
+    pub etcd: EtcdAccess,
 }
 
 impl Config {
@@ -164,6 +167,7 @@ impl Default for Config {
             openstack: None,
             enforcement: Enforcement::default(),
             reporting: Reporting::default(),
+            etcd: EtcdAccess::default(),
         }
     }
 }

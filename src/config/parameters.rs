@@ -378,7 +378,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::draft::Draft;
-    use super::super::{Config, Enforcement, Listener, Reporting};
+    use super::super::{Config, Enforcement, EtcdAccess, Listener, Reporting};
     use super::*;
 
     /// Another value than the default in every field.
@@ -421,6 +421,7 @@ mod tests {
                 ip_forwarding: false,
                 conntrack_cut: true,
             },
+            etcd: EtcdAccess::default(),
             reporting: Reporting {
                 health: Listener { enabled: true, host: "a".to_owned(), port: 1 },
                 metrics: Listener { enabled: true, host: "b".to_owned(), port: 2 },

@@ -1,6 +1,6 @@
 //! IN: documents and where they came from, not what they mean.
 //!
-//! A *source* (a directory of YAML, standard input, later etcd) says [`Event`]s. An [`Entry`] is one resource
+//! A *source* (a directory of YAML, standard input, etcd) says [`Event`]s. An [`Entry`] is one resource
 //! as a tree of [`Node`]s that remember their place, so that every later stage can point at the very value it
 //! complains about.
 
@@ -12,11 +12,13 @@
 )]
 
 mod node;
+mod path;
 mod place;
 mod read_error;
 pub mod yaml;
 
 pub use node::{Node, Scalar, Span, Value};
+pub use path::StoredPath;
 pub use place::{Excerpt, Place};
 pub use read_error::{ReadError, ReadErrorKind};
 
@@ -32,8 +34,11 @@ pub enum Event {
     Delete(Key),
     /// Part of a source could not be read. What it last said stands until a [`Event::Readable`] for the same name.
     Unreadable(ReadError),
-    /// The named part of a source (a file) can be read again.
+    /// The named part of a source (a file, an etcd key) can be read again.
     Readable(Arc<str>),
+    /// Everything that the store held at this revision has been said. Only of stores that count their changes, and where
+    /// this is known to be so; at most once a batch.
+    Revision(i64),
     /// Everything that was there when the source was opened has been said.
     InSync,
     /// The source is away; what it said last stands.
@@ -55,6 +60,8 @@ impl fmt::Display for Key {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub key: Key,
+    /// Where a store keeps it, which says what it is. None in manifests: there the document alone says it.
+    pub path: Option<StoredPath>,
     pub node: Node,
     pub origin: Origin,
 }

@@ -55,7 +55,7 @@ impl Catalog {
                 self.readable(source);
                 Vec::new()
             }
-            Event::InSync | Event::Lost => Vec::new(),
+            Event::Revision(_) | Event::InSync | Event::Lost => Vec::new(),
         }
     }
 

@@ -9,7 +9,12 @@ use crate::datastore::{self, Event, Value};
 pub fn node_names(events: &[Event]) -> BTreeSet<Arc<str>> {
     let entries = events.iter().filter_map(|event| match event {
         Event::Put(entry) => Some(&entry.node),
-        Event::Delete(_) | Event::Unreadable(_) | Event::Readable(_) | Event::InSync | Event::Lost => None,
+        Event::Delete(_)
+        | Event::Unreadable(_)
+        | Event::Readable(_)
+        | Event::Revision(_)
+        | Event::InSync
+        | Event::Lost => None,
     });
     entries.filter_map(node_name).map(Arc::from).collect()
 }

@@ -67,7 +67,9 @@ pub fn emptied(events: &[Event]) -> Vec<State> {
     let gone = events.iter().map(|event| match event {
         Event::Put(entry) => Event::Delete(entry.key.clone()),
         Event::Unreadable(error) => Event::Readable(error.place.source.clone()),
-        Event::Delete(_) | Event::Readable(_) | Event::InSync | Event::Lost => event.clone(),
+        Event::Delete(_) | Event::Readable(_) | Event::Revision(_) | Event::InSync | Event::Lost => {
+            event.clone()
+        }
     });
     thirds(&shuffled(&gone.collect::<State>()))
 }
@@ -92,7 +94,12 @@ fn shuffled(events: &[Event]) -> State {
 fn there_and_back(event: &Event) -> State {
     match event {
         Event::Put(entry) => vec![event.clone(), Event::Delete(entry.key.clone()), event.clone()],
-        Event::Delete(_) | Event::Unreadable(_) | Event::Readable(_) | Event::InSync | Event::Lost => {
+        Event::Delete(_)
+        | Event::Unreadable(_)
+        | Event::Readable(_)
+        | Event::Revision(_)
+        | Event::InSync
+        | Event::Lost => {
             vec![event.clone(), event.clone()]
         }
     }
@@ -103,9 +110,12 @@ fn displaced(events: &[Event]) -> State {
         .iter()
         .filter_map(|event| match event {
             Event::Put(entry) => Some(entry),
-            Event::Delete(_) | Event::Unreadable(_) | Event::Readable(_) | Event::InSync | Event::Lost => {
-                None
-            }
+            Event::Delete(_)
+            | Event::Unreadable(_)
+            | Event::Readable(_)
+            | Event::Revision(_)
+            | Event::InSync
+            | Event::Lost => None,
         })
         .collect();
     let next = entries.iter().cycle().skip(1);

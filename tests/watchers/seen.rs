@@ -96,6 +96,7 @@ impl State {
             Event::Readable(source) => {
                 assert!(self.unreadable.remove(source).is_some(), "{source} was not unreadable");
             }
+            Event::Revision(_) => {}
             Event::InSync => {
                 assert!(!self.is_in_sync || self.is_lost, "in sync twice");
                 (self.is_in_sync, self.is_lost) = (true, false);
@@ -126,6 +127,7 @@ pub fn short(event: &Event) -> String {
         Event::Delete(key) => format!("delete {}", name(&key.0)),
         Event::Unreadable(error) => format!("unreadable {}", name(&error.place.source)),
         Event::Readable(source) => format!("readable {}", name(source)),
+        Event::Revision(revision) => format!("revision {revision}"),
         Event::InSync => "in sync".to_owned(),
         Event::Lost => "lost".to_owned(),
     }

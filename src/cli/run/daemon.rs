@@ -227,7 +227,11 @@ impl Daemon {
             match event {
                 Event::InSync => self.in_sync(),
                 Event::Lost => self.lost(),
-                Event::Put(_) | Event::Delete(_) | Event::Unreadable(_) | Event::Readable(_) => {}
+                Event::Put(_)
+                | Event::Delete(_)
+                | Event::Unreadable(_)
+                | Event::Readable(_)
+                | Event::Revision(_) => {}
             }
         }
         debug!(events = events.len(), "the source has said something");

@@ -118,7 +118,8 @@ impl Text {
 
     /// Keys are texts: the ordinal is wide enough for any file, so that their order is the file's.
     fn entry(&self, ordinal: usize, node: Node) -> Entry {
-        Entry { key: Key(format!("{}#{ordinal:010}", self.source).into()), node, origin: self.origin() }
+        let key = Key(format!("{}#{ordinal:010}", self.source).into());
+        Entry { key, path: None, node, origin: self.origin() }
     }
 
     fn error(&self, Fault { kind, span }: Fault) -> ReadError {

@@ -337,7 +337,9 @@ fn events(layout: impl FnOnce(&Path), paths: &[&str]) -> Vec<String> {
         Event::Put(entry) => format!("{} {}", entry.key, flat(&entry.node)),
         Event::Unreadable(error) => format!("! {error}"),
         Event::InSync => "in sync".to_owned(),
-        event @ (Event::Delete(_) | Event::Readable(_) | Event::Lost) => panic!("{event:?}"),
+        event @ (Event::Delete(_) | Event::Readable(_) | Event::Revision(_) | Event::Lost) => {
+            panic!("{event:?}")
+        }
     });
     events.map(|event| event.replace(&prefix, "")).collect()
 }
@@ -466,7 +468,7 @@ fn locations() {
 /// Whatever the text, reading it ends, and all places lie within it and agree with each other.
 fn assert_sound(text: &str) {
     let FileReading { entries, errors } = parsed(text);
-    for Entry { node, origin, key: _ } in &entries {
+    for Entry { node, origin, key: _, path: _ } in &entries {
         assert_spans_sound(&origin.text, node);
     }
     for ReadError { place, excerpt, kind: _ } in errors {

@@ -100,7 +100,8 @@ impl Said {
             let said = match before.remove(&entry.key) {
                 Some(said) if said.sum == sum && !say_all => said,
                 Some(_) | None => {
-                    let Entry { key, node: _, origin: Origin { source: _, text, written: _ } } = &entry;
+                    let Entry { key, path: _, node: _, origin: Origin { source: _, text, written: _ } } =
+                        &entry;
                     let said = SaidEntry { key: key.clone(), sum, text: Arc::clone(text) };
                     batch.put.push(entry);
                     said

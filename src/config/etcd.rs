@@ -13,6 +13,8 @@ pub struct EtcdAccess {
     /// What to show to the server, where it asks for it.
     pub identity: Option<Identity>,
     pub login: Option<Login>,
+    /// What all keys begin with, without a slash at the end.
+    pub prefix: String,
 }
 
 /// A client's certificate and its private key.
@@ -65,6 +67,7 @@ impl Default for EtcdAccess {
             authorities: None,
             identity: None,
             login: None,
+            prefix: "/calico".to_owned(),
         }
     }
 }

@@ -11,12 +11,16 @@
     reason = "the edge where files are read"
 )]
 
+mod backoff;
+pub mod etcd;
 mod node;
+mod parallel;
 mod path;
 mod place;
 mod read_error;
 pub mod yaml;
 
+pub use backoff::Backoff;
 pub use node::{Node, Scalar, Span, Value};
 pub use path::StoredPath;
 pub use place::{Excerpt, Place};

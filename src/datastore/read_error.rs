@@ -25,6 +25,10 @@ pub enum ReadErrorKind {
     TooLarge { limit: u64 },
     /// Not YAML; the parser's words.
     Syntax(String),
+    /// Not JSON; the parser's words.
+    Json(String),
+    /// A store that can't be asked: why, and what can be done about it.
+    Store { words: String, help: Option<String> },
     /// A tab where YAML wants spaces.
     Tab,
     /// `!word` in front of a value. YAML reads `selector: !has(x)` as a tag with nothing behind it.
@@ -49,6 +53,8 @@ impl ReadErrorKind {
             Self::NotUtf8 { .. } => "save the file as UTF-8",
             Self::TooLarge { .. } => "split it into several files",
             Self::Syntax(words) => return syntax_help(words).map(str::to_owned),
+            Self::Json(_) => "write it anew with the client that wrote it",
+            Self::Store { words: _, help } => return help.clone(),
             Self::Tab => "indent with spaces",
             Self::Tag(_) => "quote the whole value: selector: '!has(x)'",
             Self::DuplicateKey { .. } => "keep one of the two: readers differ in which one they believe",
@@ -87,6 +93,8 @@ impl fmt::Display for ReadErrorKind {
             Self::NotUtf8 { offset } => write!(f, "not UTF-8 at byte {offset}"),
             Self::TooLarge { limit } => write!(f, "larger than {} MiB", limit >> 20),
             Self::Syntax(words) => write!(f, "not valid YAML: {words}"),
+            Self::Json(words) => write!(f, "not valid JSON: {words}"),
+            Self::Store { words, help: _ } => f.write_str(words),
             Self::Tab => f.write_str("a tab where YAML wants spaces"),
             Self::Tag(tag) => write!(f, "YAML reads `{tag}` as a tag, not as text"),
             Self::DuplicateKey { key, first_line } => {

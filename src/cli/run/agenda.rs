@@ -60,42 +60,6 @@ impl Agenda {
     }
 }
 
-/// A time between tries that grows while they fail.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    first: Duration,
-    most: Duration,
-    next: Duration,
-}
-
-impl Backoff {
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
-        Self { first, most, next: first }
-    }
-
-    /// How long to wait now; twice as long the next time.
-    pub(super) fn wait(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = (wait * 2).min(self.most);
-        wait
-    }
-
-    /// All is well: the next wait is short again.
-    pub(super) fn reset(&mut self) {
-        self.next = self.first;
-    }
-
-    /// The shortest wait.
-    pub(super) fn first(&self) -> Duration {
-        self.first
-    }
-
-    /// What [`Backoff::wait`] would say.
-    pub(super) fn current(&self) -> Duration {
-        self.next
-    }
-}
-
 /// Lets a burst through, then one each so often (Felix: ten, then one each 100 ms).
 #[derive(Debug)]
 pub(super) struct Throttle {
@@ -148,16 +112,6 @@ mod tests {
         assert_eq!(agenda.next(), Some((Task::RefreshTables, at(5))));
         agenda.cancel(Task::RefreshTables);
         assert_eq!(agenda.next(), Some((Task::Retry, at(9))));
-    }
-
-    #[test]
-    fn tries_grow_rarer() {
-        let second = Duration::from_secs(1);
-        let mut backoff = Backoff::new(second, 5 * second);
-        let waits: Vec<u64> = (0..5).map(|_| backoff.wait().as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 5, 5]);
-        backoff.reset();
-        assert_eq!(backoff.wait(), second);
     }
 
     #[test]

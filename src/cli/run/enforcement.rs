@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::agenda::{Agenda, Backoff, Task};
+use super::agenda::{Agenda, Task};
 use crate::config::{self, BackendChoice, Config};
+use crate::datastore::Backoff;
 use crate::model::IpVersion;
 use crate::sync::{Desired, Quarantine};
 use crate::system::enforcer::{Applied, Enforcer, Written};

@@ -5,7 +5,6 @@
 //! was not meant. An error is confined to its document. Depth, copies by aliases and file size are bounded.
 
 mod files;
-mod parallel;
 mod parts;
 mod resources;
 mod spans;
@@ -17,10 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::files::Found;
-use self::parallel::map;
 use self::parts::{Part, parts};
 use self::tree::{Fault, tree};
 pub use self::watch::{WatchError, watch};
+use super::parallel::map;
 use super::{Entry, Event, Key, Node, Origin, ReadError, Written};
 
 /// Where manifests are looked for.

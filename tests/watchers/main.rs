@@ -1,10 +1,15 @@
-//! One contract for every source that is followed, and what only directories of manifests can do.
+//! One contract for every source that is followed, and what only directories of manifests or a store can do.
 
 mod contract;
 mod directory;
+mod etcd;
+#[path = "../etcd/proxy.rs"]
+mod proxy;
 mod random;
 mod restricted;
 mod seen;
+#[path = "../etcd/server.rs"]
+mod server;
 
 use felix_rs::datastore::Event;
 use tokio::sync::mpsc::Receiver;

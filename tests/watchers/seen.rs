@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 /// Nothing that is waited for takes so long, on however busy a machine. Less than what a source takes that looks now and
 /// then whether it missed something.
-const DEADLINE: Duration = Duration::from_secs(25);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub struct Seen {
     events: Receiver<Vec<Event>>,
@@ -38,7 +38,7 @@ impl Seen {
         Self { events, state: State::default(), batches: 0 }
     }
 
-    /// The next batch as short texts.
+    /// The next batch as short texts, but for the revisions of stores.
     pub async fn next(&mut self) -> Vec<String> {
         let batch = timeout(DEADLINE, self.events.recv()).await.unwrap_or_else(|_| {
             panic!("nothing more is said of\n{:#?}", self.state);
@@ -47,7 +47,7 @@ impl Seen {
         assert!(!batch.is_empty());
         self.batches += 1;
         batch.iter().for_each(|event| self.state.take(event));
-        batch.iter().map(short).collect()
+        batch.iter().filter(|event| !matches!(event, Event::Revision(_))).map(short).collect()
     }
 
     /// Takes batches until `holds`.

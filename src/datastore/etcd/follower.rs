@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
+use std::mem::{Discriminant, discriminant};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -47,12 +48,22 @@ pub(super) struct Follower {
     head: Option<Head>,
     /// The newest revision of which anything was said.
     revision: AtomicI64,
+    /// In which ways the store has been lost since it was last in sync.
+    losses: Vec<Discriminant<EtcdError>>,
 }
 
 impl Follower {
     pub(super) fn new(access: EtcdAccess, outbox: Arc<Outbox>) -> Self {
         let name = super::name(&access);
-        Self { access, name, outbox, known: Known::default(), head: None, revision: AtomicI64::new(0) }
+        Self {
+            access,
+            name,
+            outbox,
+            known: Known::default(),
+            head: None,
+            revision: AtomicI64::new(0),
+            losses: Vec::new(),
+        }
     }
 
     /// Follows for ever. A connection that fails is made anew, to the next member.
@@ -68,7 +79,7 @@ impl Follower {
                 EtcdError::Compacted { .. } | EtcdError::WentBack { .. } => info!("{error}"),
                 _ => debug!("{error}"),
             }
-            self.outbox.lost(self.unreadable(&error));
+            self.lost(&error);
             if began.elapsed() > SETTLED {
                 backoff.reset();
             }
@@ -78,10 +89,16 @@ impl Follower {
         std::future::pending().await
     }
 
-    fn unreadable(&self, error: &EtcdError) -> ReadError {
+    /// Members may fail in turns, each in its own way: every way is said once.
+    fn lost(&mut self, error: &EtcdError) {
+        let kind = discriminant(error);
+        if self.losses.contains(&kind) {
+            return;
+        }
+        self.losses.push(kind);
         let place = Place { source: Arc::clone(&self.name), line: 0, column: 0 };
         let (words, help) = (error.to_string(), error.help().map(str::to_owned));
-        ReadError { place, excerpt: None, kind: ReadErrorKind::Store { words, help } }
+        self.outbox.lost(ReadError { place, excerpt: None, kind: ReadErrorKind::Store { words, help } });
     }
 
     /// Reads everything as of one revision, and all that happens from the next one on, until that fails.
@@ -97,6 +114,7 @@ impl Follower {
             }
         };
         self.outbox.in_sync(&self.name, changes, head.revision);
+        self.losses.clear();
         self.revision.store(head.revision, Ordering::Relaxed);
         let (known, outbox, revision) = (&mut self.known, &*self.outbox, &self.revision);
         let root = store.root();

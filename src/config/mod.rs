@@ -25,7 +25,7 @@ pub(crate) use nearest::nearest;
 pub use parameter::{Parameter, Scope, left_out, listing};
 pub use parameters::PARAMETERS;
 pub use problem::{ConfigProblem, ProblemKind, Severity};
-pub use running::{BackendChoice, Enforcement, Listener, Reporting};
+pub use running::{BackendChoice, Enforcement, Listener, Reporting, StatusReporting};
 pub use setting::Setting;
 pub use sources::{Chosen, Resolved, Source, SourceKind};
 pub use value::Refusal;

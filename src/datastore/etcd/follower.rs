@@ -259,7 +259,7 @@ pub(super) async fn read(values: Vec<Row>, root: String, hasher: RandomState) ->
 }
 
 /// Between half of it and all of it, so that hosts that lost the store together don't come back together.
-fn jittered(time: Duration) -> Duration {
+pub(super) fn jittered(time: Duration) -> Duration {
     time.mul_f64(0.5 + 0.5 * (random() as f64 / u64::MAX as f64))
 }
 

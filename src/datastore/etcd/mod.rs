@@ -8,6 +8,7 @@ mod follower;
 mod known;
 mod layout;
 mod outbox;
+mod status;
 mod store;
 mod value;
 
@@ -20,6 +21,7 @@ pub use self::error::EtcdError;
 use self::follower::Follower;
 use self::layout::RANGES;
 use self::outbox::Outbox;
+pub use self::status::{EndpointName, Status, report};
 use self::store::{Depth, Head, Store};
 use super::Event;
 use crate::config::EtcdAccess;

@@ -83,6 +83,10 @@ impl Store {
         Ok(Self { client, endpoint: endpoint.to_owned(), prefix: access.prefix.clone() })
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub(super) fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -99,7 +103,7 @@ impl Store {
         Ok(Head::of(&response))
     }
 
-    /// All below one of [`RANGES`] as of `revision`, in the order of keys.
+    /// All below `range`, which ends with a slash, as of `revision`, in the order of keys.
     pub(super) async fn list(&self, range: &str, revision: i64, depth: Depth) -> Result<Vec<Row>, EtcdError> {
         let begin = format!("{}{range}", self.root()).into_bytes();
         let end = behind(&begin);

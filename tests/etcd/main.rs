@@ -1,0 +1,4 @@
+//! What is written to a real etcd.
+
+mod server;
+mod status;

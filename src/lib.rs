@@ -187,7 +187,7 @@ impl Pipeline {
             return;
         }
         let stored = model::configuration(&self.host, self.catalog.resources());
-        let Resolved { config, values: _, problems } =
+        let Resolved { config, etcd: _, values: _, problems } =
             Config::resolve(&[self.sources.as_slice(), &stored].concat());
         self.config = config;
         self.problems = problems;

@@ -47,22 +47,27 @@ fn code_map(readme: &str) -> Option<BTreeSet<String>> {
     Some(paths.map(|path| path.trim_end_matches('/').to_owned()).collect())
 }
 
-/// `UPDATE_GOLDEN=1` writes it anew.
+/// `UPDATE_GOLDEN=1` writes them anew.
 #[test]
-fn the_table_of_metrics_is_the_programs() {
-    const BEGIN: &str = "<!-- metrics -->\n";
-    const END: &str = "<!-- end of metrics -->";
+fn the_tables_are_the_programs() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(&path).expect("README.md");
-    let begin = readme.find(BEGIN).expect("the table begins") + BEGIN.len();
-    let end = readme.find(END).expect("the table ends");
-    let listing = felix_rs::telemetry::metrics::listing().expect("metrics");
+    let metrics = felix_rs::telemetry::metrics::listing().expect("metrics");
+    let updated = with_table(&readme, "metrics", &metrics);
+    let updated = with_table(&updated, "parameters", &felix_rs::config::listing::markdown());
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        let updated = [&readme[..begin], &listing, &readme[end..]].concat();
         fs::write(&path, updated).expect("README.md is written");
     } else {
-        assert_eq!(&readme[begin..end], listing, "help: UPDATE_GOLDEN=1 cargo test --test docs");
+        assert_eq!(readme, updated, "help: UPDATE_GOLDEN=1 cargo test --test docs");
     }
+}
+
+/// The text with `table` between the marks of that name.
+fn with_table(text: &str, name: &str, table: &str) -> String {
+    let mark = format!("<!-- {name} -->\n");
+    let begin = text.find(&mark).expect("the table begins") + mark.len();
+    let end = text.find(&format!("<!-- end of {name} -->")).expect("the table ends");
+    [&text[..begin], table, &text[end..]].concat()
 }
 
 #[test]

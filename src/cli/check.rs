@@ -1,8 +1,11 @@
 //! `felix-rs check`: everything that is wrong with manifests, or looks so.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
+use super::configuration::{self, Given};
 use super::{Failure, Outcome, report, source};
 use crate::config::Config;
 use crate::datastore::Event;
@@ -12,15 +15,22 @@ use crate::policy::lint;
 /// Check manifests: every diagnostic, for a person or a machine. Exits 1 if one is an error.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Files and directories of manifests; `-` is standard input
-    #[arg(value_name = "PATH", required_unless_present = "datastore", value_parser = NonEmptyStringValueParser::new())]
+    /// Files and directories of manifests, `-` for standard input, or etcd://HOST:PORT,…/PREFIX (etcds:// for TLS); may be
+    /// left out where parameters or the environment name etcd
+    #[arg(value_name = "PATH|-|URL", value_parser = NonEmptyStringValueParser::new())]
     paths: Vec<String>,
     /// Same as PATH
-    #[arg(long, value_name = "PATH|-", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "PATH|-|URL", value_parser = NonEmptyStringValueParser::new())]
     datastore: Vec<String>,
     /// How to print what was found
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    /// Felix's configuration file, which is checked, too
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A parameter, as in `--set InvalidObjects=Ignore`; may be repeated, and beats every other source
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -30,10 +40,11 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let Arguments { paths, datastore, format } = arguments;
-    let locations = [paths.as_slice(), datastore.as_slice()].concat();
-    let events = source::read(&locations)?;
-    let diagnostics = diagnose(&events);
+    let Arguments { paths, datastore, format, config, set } = arguments;
+    let mut given = configuration::given(config.as_deref(), set)?;
+    let events =
+        source::read(&source::choose(&[paths.as_slice(), datastore.as_slice()].concat(), &mut given)?)?;
+    let diagnostics = diagnose(&events, &given);
     match format {
         Format::Text => super::print(&report::for_stdout(&diagnostics))?,
         Format::Json => super::print(&report::json(&diagnostics))?,
@@ -53,8 +64,8 @@ fn nothing_wrong(events: &[Event]) -> &'static str {
     }
 }
 
-/// What reading, decoding and linting say.
-fn diagnose(events: &[Event]) -> Vec<Diagnostic> {
+/// What reading, decoding and linting say, and what is wrong with parameters, wherever they are.
+fn diagnose(events: &[Event], given: &Given) -> Vec<Diagnostic> {
     let mut catalog = Catalog::new();
     for event in events {
         catalog.take(event);
@@ -65,6 +76,8 @@ fn diagnose(events: &[Event]) -> Vec<Diagnostic> {
     for source in model::configurations(catalog.resources()) {
         diagnostics.extend(Config::resolve(&[source]).problems.iter().map(Diagnostic::from));
     }
+    let problems = Config::resolve(&given.sources).problems;
+    diagnostics.extend(given.problems.iter().chain(&problems).map(Diagnostic::from));
     diagnostics.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
     diagnostics
 }

@@ -8,15 +8,16 @@ use super::{Failure, configuration, report, source};
 use crate::model::Diagnostic;
 use crate::verdict::explain::cluster::{Cluster, Enforcement};
 
-/// What `locations` say. That something is wrong with it is noted: the answer is about what is enforced all the same.
-pub(super) fn read(locations: &[String], config: Option<&Path>, set: &[String]) -> Result<Cluster, Failure> {
-    let events = source::read(locations)?;
-    let given = configuration::given(config, set)?;
+/// What the datastore says that is named, or that parameters name. That something is wrong with it is noted: the answer is about what is enforced all the same.
+pub(super) fn read(named: &[String], config: Option<&Path>, set: &[String]) -> Result<Cluster, Failure> {
+    let mut given = configuration::given(config, set)?;
+    let datastore = source::choose(named, &mut given)?;
+    let events = source::read(&datastore)?;
     let problems: Vec<Diagnostic> = given.problems.iter().map(Diagnostic::from).collect();
     super::say(&report::for_stderr(&problems));
     let cluster = Cluster::new(&events, given.sources);
     if let Some(problems) = report::summary(&cluster.diagnostics()) {
-        super::say(&format!("note: {} has {problems}: see `felix-rs check`\n", locations.join(", ")));
+        super::say(&format!("note: {datastore} has {problems}: see `felix-rs check`\n"));
     }
     Ok(cluster)
 }

@@ -7,6 +7,9 @@ use std::path::Path;
 use super::Failure;
 use crate::config::{ConfigProblem, Source, file};
 
+/// Where Felix looks for its configuration.
+const FILE: &str = "/etc/calico/felix.cfg";
+
 /// What the door knows, and what was wrong with how it was written.
 pub(super) struct Given {
     pub(super) sources: Vec<Source>,
@@ -19,7 +22,8 @@ pub(super) fn given(path: Option<&Path>, flags: &[String]) -> Result<Given, Fail
     if let Some(slip) = slips.first() {
         return Err(Failure::Usage(format!("--set: {slip}\nhelp: {}", slip.help().unwrap_or_default())));
     }
-    let mut given = Given { sources: vec![flags, from_environment()], problems: Vec::new() };
+    let sources = vec![flags, Source::environment(variables()), Source::clients(variables())];
+    let mut given = Given { sources, problems: Vec::new() };
     if let Some(path) = path {
         let text = fs::read_to_string(path)
             .map_err(|error| Failure::Io { what: path.display().to_string(), error })?;
@@ -30,10 +34,14 @@ pub(super) fn given(path: Option<&Path>, flags: &[String]) -> Result<Given, Fail
     Ok(given)
 }
 
+/// As the daemon takes them: it looks for the file where Felix does.
+pub(super) fn given_to_daemon(path: Option<&Path>, flags: &[String]) -> Result<Given, Failure> {
+    let default = Path::new(FILE);
+    given(path.or_else(|| default.exists().then_some(default)), flags)
+}
+
 /// A variable that is not text can't be a parameter.
-fn from_environment() -> Source {
+fn variables() -> impl Iterator<Item = (String, String)> {
     let variables = env::vars_os();
-    Source::environment(
-        variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
-    )
+    variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

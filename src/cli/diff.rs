@@ -27,10 +27,14 @@ const MAX_NAMES: usize = 8;
 /// packet and the rule that decides. Exits 1 if there are any.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The manifests as they were: a file, a directory, or `-` for standard input
-    #[arg(value_name = "OLD", value_parser = NonEmptyStringValueParser::new())]
-    old: String,
-    /// The manifests as they are to be
+    /// The resources as they were: a file or directory of manifests, `-` for standard input, or etcd://HOST:PORT,…/PREFIX
+    /// (etcds:// for TLS); without NEW it may be left out where parameters or the environment name etcd
+    #[arg(
+        value_name = "OLD", required_unless_present_any = ["kernel", "saved"],
+        value_parser = NonEmptyStringValueParser::new(),
+    )]
+    old: Option<String>,
+    /// The resources as they are to be, named likewise
     #[arg(
         value_name = "NEW", required_unless_present_any = ["kernel", "saved"],
         conflicts_with_all = ["kernel", "saved", "host"], value_parser = NonEmptyStringValueParser::new(),
@@ -80,9 +84,9 @@ struct Record {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let Compared { records, pairs, unclear } = match &arguments.new {
-        Some(new) => arguments.between(new)?,
-        None => arguments.with_chains()?,
+    let Compared { records, pairs, unclear } = match (&arguments.old, &arguments.new) {
+        (Some(old), Some(new)) => arguments.between(old, new)?,
+        _ => arguments.with_chains()?,
     };
     super::print(&match arguments.format {
         Format::Text => records.iter().map(text).collect(),
@@ -115,16 +119,16 @@ struct Compared {
 }
 
 impl Arguments {
-    fn read(&self, location: &String) -> Result<Side, Failure> {
-        let locations = std::slice::from_ref(location);
-        cluster::read(locations, self.config.as_deref(), &self.set).map(Side::of)
+    fn read(&self, location: Option<&String>) -> Result<Side, Failure> {
+        let named = location.map(std::slice::from_ref).unwrap_or_default();
+        cluster::read(named, self.config.as_deref(), &self.set).map(Side::of)
     }
 
     /// Two sets of manifests, read at once.
-    fn between(&self, new: &String) -> Result<Compared, Failure> {
+    fn between(&self, old: &String, new: &String) -> Result<Compared, Failure> {
         let (old, new) = thread::scope(|scope| {
-            let old = scope.spawn(|| self.read(&self.old));
-            let new = self.read(new);
+            let old = scope.spawn(|| self.read(Some(old)));
+            let new = self.read(Some(new));
             (old.join(), new)
         });
         let old = old.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -140,7 +144,7 @@ impl Arguments {
     /// Manifests, and what one host has.
     fn with_chains(&self) -> Result<Compared, Failure> {
         let mut loaded = if self.kernel { chains::of_kernel()? } else { chains::saved(&self.saved)? };
-        let side = self.read(&self.old)?;
+        let side = self.read(self.old.as_ref())?;
         let host = self.chosen_host(&side)?;
         for version in [IpVersion::V4, IpVersion::V6] {
             // Where no chains can be made, rules are told as they are written.

@@ -8,7 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Failure, Outcome, chains, cluster, explanation, json};
+use super::{Failure, Outcome, chains, cluster, explanation, json, source};
 use crate::config::Config;
 use crate::model::IpVersion;
 use crate::rules;
@@ -51,11 +51,7 @@ pub(super) struct Arguments {
     /// Only what this host does
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     host: Option<String>,
-    /// Where the manifests are: a file, a directory, or `-` for standard input
-    #[arg(
-        long, value_name = "PATH|-", required_unless_present_any = ["kernel", "saved"],
-        value_parser = NonEmptyStringValueParser::new(),
-    )]
+    #[arg(long, value_name = "PATH|-|URL", help = source::HELP, value_parser = NonEmptyStringValueParser::new())]
     datastore: Vec<String>,
     /// Ask the chains that this host has, with their counters, instead of the policies
     #[arg(long, conflicts_with = "saved")]

@@ -11,6 +11,7 @@ mod chains;
 mod check;
 mod cleanup;
 mod cluster;
+mod config;
 mod configuration;
 mod diff;
 mod explain;
@@ -19,7 +20,6 @@ mod golden;
 mod json;
 mod kernel;
 mod log;
-mod parameters;
 mod render;
 mod report;
 mod run;
@@ -57,7 +57,7 @@ enum Command {
     Run(run::Arguments),
     Cleanup(cleanup::Arguments),
     Unit(unit::Arguments),
-    Parameters(parameters::Arguments),
+    Config(config::Arguments),
 }
 
 /// How a command ended; the numbers are part of the interface.
@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
-        Command::Parameters(arguments) => parameters::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Unit(arguments) => unit::run(&arguments),
         Command::Cleanup(arguments) => cleanup::run(&arguments),
         Command::Run(arguments) => run::run(&arguments, severity),

@@ -19,8 +19,7 @@ use crate::verdict::check::{Checked, check};
 /// Print what one host would be programmed with: IP sets first, then tables, in the order of applying.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Where the manifests are: a file, a directory, or `-` for standard input
-    #[arg(long, value_name = "PATH|-", required = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "PATH|-|URL", help = source::HELP, value_parser = NonEmptyStringValueParser::new())]
     datastore: Vec<String>,
     /// The host to compile for; may be left out where the manifests name one node
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
@@ -76,9 +75,9 @@ enum Against {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let events = source::read(&arguments.datastore)?;
+    let mut given = configuration::given(arguments.config.as_deref(), &arguments.set)?;
+    let events = source::read(&source::choose(&arguments.datastore, &mut given)?)?;
     let host = source::host(arguments.host.as_deref(), &events)?;
-    let given = configuration::given(arguments.config.as_deref(), &arguments.set)?;
     let mut diagnostics: Vec<Diagnostic> = given.problems.iter().map(Diagnostic::from).collect();
     diagnostics.extend(source::unknown_host(&host, &events));
     if arguments.tables.contains(&Part::Routes) {

@@ -8,7 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Failure, Outcome, cluster, explanation, json, report};
+use super::{Failure, Outcome, cluster, explanation, json, report, source};
 use crate::datastore::{Entry, yaml};
 use crate::model::{Code, Diagnostic, Severity};
 use crate::verdict::explain::cluster::{Cluster, Enforcement};
@@ -23,8 +23,7 @@ pub(super) struct Arguments {
     /// YAML files, each a list of assertions
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Where the manifests are: a file, a directory, or `-` for standard input
-    #[arg(long, value_name = "PATH|-", required = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "PATH|-|URL", help = source::HELP, value_parser = NonEmptyStringValueParser::new())]
     datastore: Vec<String>,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,

@@ -2,7 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Config, OpenStack};
+use super::etcd::draft::EtcdDraft;
+use super::{Config, EtcdAccess, EtcdFault, OpenStack};
 
 /// A [`Config`], and the parameters that only together say something.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +14,7 @@ pub(super) struct Draft {
     pub(super) metadata_addr: String,
     /// 0 where there is none.
     pub(super) metadata_port: u16,
+    pub(super) etcd: EtcdDraft,
 }
 
 impl Default for Draft {
@@ -22,14 +24,15 @@ impl Default for Draft {
             cluster_type: String::new(),
             metadata_addr: "127.0.0.1".to_owned(),
             metadata_port: 8775,
+            etcd: EtcdDraft::default(),
         }
     }
 }
 
 impl Draft {
-    pub(super) fn finish(self) -> Config {
+    pub(super) fn finish(self) -> (Config, Result<EtcdAccess, EtcdFault>) {
         let openstack = self.openstack().then(|| OpenStack { metadata: self.metadata() });
-        Config { openstack, ..self.config }
+        (Config { openstack, ..self.config }, self.etcd.finish())
     }
 
     /// Whether anything looks like OpenStack (reference §11.2, last paragraphs).
@@ -73,10 +76,11 @@ mod tests {
                 cluster_type: cluster_type.to_owned(),
                 metadata_addr: address.to_owned(),
                 metadata_port,
+                ..Draft::default()
             };
             let expected = expected.map(|metadata| OpenStack { metadata });
             assert_eq!(
-                draft.finish().openstack,
+                draft.finish().0.openstack,
                 expected,
                 "{cluster_type} {address} {metadata_port} {prefixes}"
             );

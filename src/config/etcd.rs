@@ -1,5 +1,8 @@
 //! How etcd is reached: parameters of Felix, and those that Calico's other clients take from the environment.
 
+pub(super) mod draft;
+pub(super) mod url;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -13,7 +16,7 @@ pub struct EtcdAccess {
     /// What to show to the server, where it asks for it.
     pub identity: Option<Identity>,
     pub login: Option<Login>,
-    /// What all keys begin with, without a slash at the end.
+    /// What all keys begin with, without a `/` at the end.
     pub prefix: String,
 }
 
@@ -40,7 +43,7 @@ pub struct Login {
 }
 
 /// A text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {

@@ -51,6 +51,9 @@ pub fn field_to_text(field: &str, value: FieldValue) -> Result<(&'static str, St
         Kind::Boolean
         | Kind::Integer { .. }
         | Kind::Text
+        | Kind::Secret
+        | Kind::KeyPart
+        | Kind::KeyPrefix
         | Kind::OneOf(_)
         | Kind::Mask { .. }
         | Kind::Hostname

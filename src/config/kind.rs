@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::value::{
-    Refusal, boolean, decimal, failsafe_port, go_duration, list, mask, net, number, parsed, port_range,
-    refused, word,
+    Refusal, authority, boolean, decimal, failsafe_port, go_duration, key_prefix, list, mask, net, number,
+    parsed, port_range, refused, word,
 };
 
 /// A parameter's type and bounds. Prints as what is allowed.
@@ -22,6 +22,12 @@ pub enum Kind {
     /// Decimal.
     Milliseconds,
     Text,
+    /// Any text; it is never shown.
+    Secret,
+    /// Any text without `/`: a part of a key.
+    KeyPart,
+    /// `/name/…`, what keys begin with.
+    KeyPrefix,
     /// One of these words, in any case.
     OneOf(&'static [&'static str]),
     /// 32 bits, of which this many must be set.
@@ -69,7 +75,10 @@ impl Kind {
             Self::Boolean => boolean(trimmed).map(|value| value.to_string()),
             Self::Integer { min, max } => integer(trimmed, *min, *max),
             Self::Seconds | Self::Milliseconds => decimal(trimmed).map(|value| value.to_string()),
-            Self::Text => Ok(text.to_owned()),
+            Self::Text | Self::Secret => Ok(text.to_owned()),
+            Self::KeyPart if trimmed.contains('/') => Err(refused(trimmed)),
+            Self::KeyPart => Ok(trimmed.to_owned()),
+            Self::KeyPrefix => key_prefix(trimmed),
             Self::OneOf(words) => word(trimmed, words).map(str::to_owned),
             Self::Mask { min_bits } => mask(trimmed, *min_bits).map(|mask| format!("{mask:#010x}")),
             Self::Hostname => only(trimmed, usize::MAX, "_.-"),
@@ -99,8 +108,10 @@ impl Kind {
             Self::Boolean => Some("false"),
             Self::Integer { min, .. } => (*min <= 0).then_some("0"),
             Self::Seconds | Self::Milliseconds => Some("0"),
-            Self::OneOf(_) | Self::Mask { .. } | Self::InterfacePrefixes => None,
+            Self::OneOf(_) | Self::Mask { .. } | Self::InterfacePrefixes | Self::KeyPrefix => None,
             Self::Text
+            | Self::Secret
+            | Self::KeyPart
             | Self::Hostname
             | Self::HostPort
             | Self::Endpoints
@@ -128,6 +139,9 @@ impl fmt::Display for Kind {
             Self::Seconds => f.write_str("a number of seconds"),
             Self::Milliseconds => f.write_str("a number of milliseconds"),
             Self::Text => f.write_str("any text"),
+            Self::Secret => f.write_str("any text, which is never shown"),
+            Self::KeyPart => f.write_str("any text without `/`"),
+            Self::KeyPrefix => f.write_str("what keys begin with, such as `/calico`"),
             Self::OneOf(words) => write_alternatives(f, words),
             Self::Mask { min_bits } => write!(f, "a 32-bit mask with at least {min_bits} bits set"),
             Self::Hostname => f.write_str("a host name of letters, digits, `_`, `.` and `-`"),
@@ -209,8 +223,7 @@ fn endpoints(text: &str) -> Result<String, Refusal> {
     joined(text, |url| {
         let rest = url.strip_prefix(scheme).ok_or_else(|| refused(url))?;
         let host = rest.strip_suffix('/').unwrap_or(rest);
-        let plain = !host.is_empty() && !host.contains(['/', '?', '#', '@']);
-        if plain { Ok(format!("{scheme}{host}/")) } else { Err(refused(url)) }
+        authority(host).map(|host| format!("{scheme}{host}/")).map_err(|_| refused(url))
     })
 }
 
@@ -293,6 +306,11 @@ mod tests {
             (Kind::Seconds, "inf", None),
             (Kind::Milliseconds, "garbage", None),
             (Kind::Text, " as is ", Some(" as is ")),
+            (Kind::Secret, " as is ", Some(" as is ")),
+            (Kind::KeyPart, " a b ", Some("a b")),
+            (Kind::KeyPart, "a/b", None),
+            (Kind::KeyPrefix, "/calico/", Some("/calico")),
+            (Kind::KeyPrefix, "calico", None),
             (Kind::OneOf(&["insert", "append"]), "Append", Some("append")),
             (Kind::OneOf(&["insert", "append"]), "before", None),
             (Kind::Mask { min_bits: 6 }, "0xFF000000", Some("0xff000000")),
@@ -309,6 +327,7 @@ mod tests {
                 Some("http://127.0.0.1:1234/,http://host:2345/"),
             ),
             (Kind::Endpoints, "http://a:1/,,", Some("http://a:1/")),
+            (Kind::Endpoints, "https://a,https://[::1]:1", Some("https://a:2379/,https://[::1]:1/")),
             (Kind::Endpoints, "http://a:1,https://b:1", None),
             (Kind::Endpoints, "http://u@a:1", None),
             (Kind::Endpoints, "http://a:1/path", None),

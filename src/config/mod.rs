@@ -1,14 +1,16 @@
 //! The one table of parameters, and how sources override each other, as values.
 //!
 //! [`Source`]s hold [`Setting`]s, texts as somebody wrote them. [`Config::resolve`] looks each up in
-//! [`PARAMETERS`], lets the strongest win and gives a typed [`Config`], and a [`ConfigProblem`] for what is
-//! not in force as it was written.
+//! [`PARAMETERS`], lets the strongest win and gives a typed [`Config`], how etcd is reached, and a
+//! [`ConfigProblem`] for what is not in force as it was written.
 
+mod clients;
 mod draft;
 mod etcd;
 mod field;
 pub mod file;
 mod kind;
+pub mod listing;
 mod nearest;
 mod parameter;
 mod parameters;
@@ -18,11 +20,13 @@ mod setting;
 mod sources;
 mod value;
 
+pub use etcd::draft::EtcdFault;
+pub use etcd::url::{EtcdUrl, EtcdUrlError};
 pub use etcd::{EtcdAccess, Identity, Login, Pem, Secret};
 pub use field::{FieldError, FieldValue, field_to_text, parameter_for_field};
 pub use kind::Kind;
 pub(crate) use nearest::nearest;
-pub use parameter::{Parameter, Scope, left_out, listing};
+pub use parameter::{Parameter, Scope, left_out};
 pub use parameters::PARAMETERS;
 pub use problem::{ConfigProblem, ProblemKind, Severity};
 pub use running::{BackendChoice, Enforcement, Listener, Reporting, StatusReporting};
@@ -72,7 +76,7 @@ pub struct Config {
     pub openstack: Option<OpenStack>,
     pub enforcement: Enforcement,
     pub reporting: Reporting,
-    pub etcd: EtcdAccess,
+    pub status: StatusReporting,
 }
 
 impl Config {
@@ -167,7 +171,7 @@ impl Default for Config {
             openstack: None,
             enforcement: Enforcement::default(),
             reporting: Reporting::default(),
-            etcd: EtcdAccess::default(),
+            status: StatusReporting::default(),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! What is known of one parameter.
 
-use std::fmt;
-
 use super::draft::Draft;
 use super::kind::Kind;
 use super::nearest::nearest;
@@ -44,6 +42,8 @@ enum NoneMeans {
     /// The type's zero, where it has one.
     Zero,
     Word(&'static str),
+    /// Nothing: it is a text like others.
+    Itself,
     Refused,
 }
 
@@ -72,6 +72,16 @@ impl Parameter {
         self.setter.is_some()
     }
 
+    /// Whether its value must never be shown.
+    pub fn is_secret(&self) -> bool {
+        self.kind == Kind::Secret
+    }
+
+    /// Whether it says which datastore is read and how: wrong, it must stop who would read another one, or less safely.
+    pub(super) fn finds_datastore(&self) -> bool {
+        self.name == "DatastoreType" || self.name.starts_with("Etcd")
+    }
+
     /// The name that `name` most likely was meant to be.
     pub fn nearest(name: &str) -> Option<&'static str> {
         nearest(name, PARAMETERS.iter().map(|parameter| parameter.name))
@@ -85,6 +95,7 @@ impl Parameter {
         let zero = match self.none {
             NoneMeans::Zero => self.kind.zero(),
             NoneMeans::Word(word) => Some(word),
+            NoneMeans::Itself => return self.kind.canonical(text),
             NoneMeans::Refused => None,
         };
         zero.map(str::to_owned).ok_or(Refusal::None)
@@ -116,6 +127,12 @@ impl Parameter {
         self
     }
 
+    /// `none` is a value like others.
+    pub(super) const fn literal(mut self) -> Self {
+        self.none = NoneMeans::Itself;
+        self
+    }
+
     /// `none` means this although the type has no zero, or another.
     pub(super) const fn none(mut self, word: &'static str) -> Self {
         self.none = NoneMeans::Word(word);
@@ -137,49 +154,9 @@ pub fn left_out(name: &str) -> Option<&'static str> {
     FEATURES.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, feature)| *feature)
 }
 
-/// All parameters for people: name, default, what is allowed, what it is for.
-pub fn listing() -> String {
-    PARAMETERS.iter().map(Parameter::to_string).collect()
-}
-
-impl fmt::Display for Parameter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, kind, default, doc, field: _, scope, setter: _, none: _ } = self;
-        let default = if default.is_empty() { "unset" } else { default };
-        let scope = match scope {
-            Scope::Anywhere => "",
-            Scope::Local => " Not from the datastore.",
-        };
-        let status = if self.is_honoured() { "" } else { " Known, not used by this version." };
-        writeln!(f, "{name} = {default}\n    {doc}\n    Takes {kind}.{scope}{status}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn listed_for_people() {
-        let rows = [
-            (
-                "chaininsertmode",
-                "ChainInsertMode = insert\n    \
-                 Our rules in the kernel's chains stand before those of others, or behind.\n    \
-                 Takes insert or append.\n",
-            ),
-            (
-                "ETCDCAFILE",
-                "EtcdCaFile = unset\n    \
-                 The authority that must have signed etcd's certificate.\n    \
-                 Takes any text. Not from the datastore. Known, not used by this version.\n",
-            ),
-        ];
-        for (name, expected) in rows {
-            assert_eq!(Parameter::named(name).map(Parameter::to_string).as_deref(), Some(expected));
-            assert!(listing().contains(expected), "{name}");
-        }
-    }
 
     #[test]
     fn features_left_out() {

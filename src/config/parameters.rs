@@ -2,8 +2,8 @@
 
 use super::kind::Kind::{
     self, Boolean, Cidrs, Endpoints, FailsafePorts, HostPort, Hostname, Integer, InterfaceFilter,
-    InterfacePatterns, InterfacePrefixes, Ipv4, Ipv6, KeyDurations, KeyValues, Mask, Milliseconds, OneOf,
-    PortRange, PortRanges, RateLimit, Regex, Seconds, Text,
+    InterfacePatterns, InterfacePrefixes, Ipv4, Ipv6, KeyDurations, KeyPart, KeyPrefix, KeyValues, Mask,
+    Milliseconds, OneOf, PortRange, PortRanges, RateLimit, Regex, Seconds, Secret, Text,
 };
 use super::parameter::{Parameter, row};
 use super::value::{
@@ -39,16 +39,63 @@ pub static PARAMETERS: &[Parameter] = &[
         .required()
         .sets(|d, v| put(&mut d.config.hostname, optional(v, parsed))),
     row("DatastoreType", OneOf(&["etcdv3", "kubernetes"]), "etcdv3")
-        .doc("Where resources are stored.")
-        .local(),
+        .doc("Where resources are stored, if --datastore doesn't say; kubernetes is refused.")
+        .local()
+        .sets(|d, v| put(&mut d.etcd.kubernetes, Ok(v == "kubernetes"))),
     row("EtcdAddr", HostPort, "127.0.0.1:2379")
         .doc("Where etcd listens, unless EtcdEndpoints is set.")
-        .local(),
-    row("EtcdScheme", OneOf(&["http", "https"]), "http").doc("How to speak to EtcdAddr.").local(),
-    row("EtcdEndpoints", Endpoints, "").doc("Where etcd's members listen.").local(),
-    row("EtcdKeyFile", Text, "").doc("The private key to show to etcd.").local(),
-    row("EtcdCertFile", Text, "").doc("The certificate to show to etcd.").local(),
-    row("EtcdCaFile", Text, "").doc("The authority that must have signed etcd's certificate.").local(),
+        .local()
+        .sets(|d, v| put(&mut d.etcd.address, Ok(v.to_owned()))),
+    row("EtcdScheme", OneOf(&["http", "https"]), "http")
+        .doc("How to speak to EtcdAddr; https refuses endpoints without.")
+        .local()
+        .sets(|d, v| put(&mut d.etcd.https, Ok(v == "https"))),
+    row("EtcdEndpoints", Endpoints, "")
+        .doc("Where etcd's members listen.")
+        .local()
+        .sets(|d, v| put(&mut d.etcd.endpoints, list(v, parsed))),
+    row("EtcdDiscoverySrv", Text, "")
+        .doc("A domain that names etcd's members; refused where etcd is read.")
+        .local()
+        .sets(|d, v| put(&mut d.etcd.discovery, Ok(v.to_owned()))),
+    row("EtcdPrefix", KeyPrefix, "/calico")
+        .doc("What all keys in etcd begin with.")
+        .local()
+        .sets(|d, v| put(&mut d.etcd.prefix, Ok(v.to_owned()))),
+    row("EtcdKeyFile", Text, "")
+        .doc("The private key to show to etcd, in PEM.")
+        .local()
+        .sets(|d, v| put(&mut d.etcd.key_file, Ok(v.to_owned()))),
+    row("EtcdCertFile", Text, "")
+        .doc("The certificate to show to etcd, in PEM.")
+        .local()
+        .sets(|d, v| put(&mut d.etcd.certificate_file, Ok(v.to_owned()))),
+    row("EtcdCaFile", Text, "")
+        .doc("The authority that must have signed etcd's certificate, in PEM.")
+        .local()
+        .sets(|d, v| put(&mut d.etcd.ca_file, Ok(v.to_owned()))),
+    row("EtcdKey", Secret, "")
+        .doc("As EtcdKeyFile, but the text itself.")
+        .local()
+        .sets(|d, v| put(&mut d.etcd.key, secret(v))),
+    row("EtcdCert", Secret, "")
+        .doc("As EtcdCertFile, but the text itself.")
+        .local()
+        .sets(|d, v| put(&mut d.etcd.certificate, secret(v))),
+    row("EtcdCaCert", Secret, "")
+        .doc("As EtcdCaFile, but the text itself.")
+        .local()
+        .sets(|d, v| put(&mut d.etcd.ca, secret(v))),
+    row("EtcdUsername", Text, "")
+        .doc("Who to be for etcd; goes with EtcdPassword.")
+        .local()
+        .literal()
+        .sets(|d, v| put(&mut d.etcd.user, Ok(v.to_owned()))),
+    row("EtcdPassword", Secret, "")
+        .doc("The password of EtcdUsername.")
+        .local()
+        .literal()
+        .sets(|d, v| put(&mut d.etcd.password, secret(v))),
     row("ClusterGUID", Text, "baddecaf").doc("The cluster's identity, from ClusterInformation."),
     row("ClusterType", Text, "")
         .doc("What the cluster consists of, from ClusterInformation.")
@@ -225,9 +272,10 @@ pub static PARAMETERS: &[Parameter] = &[
         .field("metadataPort")
         .doc("The port of OpenStack's metadata service.")
         .sets(|d, v| put(&mut d.metadata_port, number(v))),
-    row("OpenstackRegion", Text, "")
+    row("OpenstackRegion", KeyPart, "")
         .field("openstackRegion")
-        .doc("The region that workloads' states are reported for."),
+        .doc("The region that workloads' states are reported for.")
+        .sets(|d, v| put(&mut d.config.status.region, optional(v, |v| Ok(v.to_owned())))),
     // Tunnels and routes.
     row("IpInIpEnabled", Boolean, "")
         .field("ipipEnabled")
@@ -293,21 +341,23 @@ pub static PARAMETERS: &[Parameter] = &[
     // What is told to people and machines.
     row("ReportingIntervalSecs", Seconds, "30")
         .field("reportingInterval")
-        .doc("Time between two reports of this process's state; 0 never."),
+        .doc("Time between two reports of this process's state; 0 never.")
+        .sets(|d, v| put(&mut d.config.status.interval, interval(v))),
     row("ReportingTTLSecs", Seconds, "90")
         .field("reportingTTL")
-        .doc("How long a report of this process's state holds."),
+        .doc("How long a report of this process's state holds.")
+        .sets(|d, v| put(&mut d.config.status.ttl, seconds(v))),
     row("EndpointReportingEnabled", Boolean, "false")
         .field("endpointReportingEnabled")
         .doc("Report endpoints' states.")
-        .sets(|d, v| put(&mut d.config.reporting.endpoint_status, boolean(v))),
+        .sets(|d, v| put(&mut d.config.status.endpoints, boolean(v))),
     row("EndpointReportingDelaySecs", Seconds, "1")
         .field("endpointReportingDelay")
-        .doc("How long changes of an endpoint's state are gathered."),
+        .doc("How long changes of an endpoint's state are gathered.")
+        .sets(|d, v| put(&mut d.config.status.endpoint_delay, seconds(v))),
     row("EndpointStatusPathPrefix", Text, "/var/run/calico")
         .field("endpointStatusPathPrefix")
-        .doc("Where endpoints' states are written as files.")
-        .sets(|d, v| put(&mut d.config.reporting.endpoint_status_path, Ok(v.to_owned()))),
+        .doc("Where endpoints' states are written as files."),
     row("HealthEnabled", Boolean, "false")
         .field("healthEnabled")
         .doc("Answer health checks.")
@@ -367,6 +417,11 @@ pub static PARAMETERS: &[Parameter] = &[
         .doc("Report usage to Calico's makers; never done here."),
 ];
 
+/// Whatever the text is.
+fn secret(text: &str) -> Result<super::Secret, Refusal> {
+    Ok(super::Secret::new(text.to_owned()))
+}
+
 fn put<T>(slot: &mut T, value: Result<T, Refusal>) -> Result<(), Refusal> {
     *slot = value?;
     Ok(())
@@ -378,7 +433,8 @@ mod tests {
     use std::time::Duration;
 
     use super::super::draft::Draft;
-    use super::super::{Config, Enforcement, EtcdAccess, Listener, Reporting};
+    use super::super::etcd::draft::EtcdDraft;
+    use super::super::{Config, Enforcement, Listener, Reporting, StatusReporting};
     use super::*;
 
     /// Another value than the default in every field.
@@ -421,18 +477,45 @@ mod tests {
                 ip_forwarding: false,
                 conntrack_cut: true,
             },
-            etcd: EtcdAccess::default(),
+            status: StatusReporting {
+                interval: None,
+                ttl: Duration::ZERO,
+                endpoints: true,
+                endpoint_delay: Duration::ZERO,
+                region: Some("one".to_owned()),
+            },
             reporting: Reporting {
                 health: Listener { enabled: true, host: "a".to_owned(), port: 1 },
                 metrics: Listener { enabled: true, host: "b".to_owned(), port: 2 },
                 process_metrics: false,
                 watchdog: Duration::ZERO,
                 screen: None,
-                endpoint_status: true,
-                endpoint_status_path: "/elsewhere".to_owned(),
             },
         };
-        Draft { config, cluster_type: "openstack".to_owned(), metadata_addr: String::new(), metadata_port: 1 }
+        let secret = |text: &str| super::super::Secret::new(text.to_owned());
+        let etcd = EtcdDraft {
+            kubernetes: true,
+            address: "a:1".to_owned(),
+            https: true,
+            endpoints: vec!["http://a:1/".to_owned()],
+            discovery: "a".to_owned(),
+            ca_file: "a".to_owned(),
+            certificate_file: "a".to_owned(),
+            key_file: "a".to_owned(),
+            ca: secret("a"),
+            certificate: secret("a"),
+            key: secret("a"),
+            user: "a".to_owned(),
+            password: secret("a"),
+            prefix: "/a".to_owned(),
+        };
+        Draft {
+            config,
+            cluster_type: "openstack".to_owned(),
+            metadata_addr: String::new(),
+            metadata_port: 1,
+            etcd,
+        }
     }
 
     #[test]
@@ -444,7 +527,7 @@ mod tests {
             }
         }
         assert_eq!(draft, Draft::default());
-        assert_eq!(draft.finish(), Config::default());
+        assert_eq!(draft.finish().0, Config::default());
     }
 
     #[test]
@@ -496,6 +579,7 @@ mod tests {
                 "FelixHostname",
                 "DatastoreType",
                 "EtcdScheme",
+                "EtcdPrefix",
                 "InvalidObjects",
                 "InterfacePrefix",
                 "DataplaneDriver",

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::EtcdFault;
+use super::clients::variables;
+
 /// Whether a setting is wrong or only worth knowing about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -20,7 +23,7 @@ pub struct ConfigProblem {
     pub kind: ProblemKind,
     /// The parameter, or what was written in its place.
     pub name: String,
-    /// As it was written.
+    /// As it was written; of a secret, only that it was.
     pub value: String,
     /// Where: `felix.cfg:12`, `environment`, `--set`, a place in a manifest.
     pub origin: String,
@@ -48,6 +51,10 @@ pub enum ProblemKind {
     LocalOnly,
     /// Not `name=value`.
     NotASetting,
+    /// A secret on the command line.
+    Exposed,
+    /// How etcd is reached, all that was said taken together.
+    Etcd(EtcdFault),
 }
 
 impl ConfigProblem {
@@ -60,6 +67,12 @@ impl ConfigProblem {
                 Some("set it in the environment, in the configuration file or with --set".to_owned())
             }
             ProblemKind::NotASetting => Some("write `name=value`".to_owned()),
+            ProblemKind::Exposed => Some(format!(
+                "set {} in the environment, or {} in the configuration file",
+                variables(&self.name),
+                self.name
+            )),
+            ProblemKind::Etcd(fault) => Some(fault.help()),
             ProblemKind::LeftOut { .. } | ProblemKind::Unused => None,
         }
     }
@@ -86,6 +99,8 @@ impl fmt::Display for ConfigProblem {
             ProblemKind::Unused => write!(f, "{name} is known but not used by this version"),
             ProblemKind::LocalOnly => write!(f, "{name} is ignored in the datastore: it is local to a host"),
             ProblemKind::NotASetting => write!(f, "`{name}` is not a setting"),
+            ProblemKind::Exposed => write!(f, "{name} would be seen by all who list processes"),
+            ProblemKind::Etcd(fault) => fault.fmt(f),
         }
     }
 }

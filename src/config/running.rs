@@ -44,9 +44,21 @@ pub struct Reporting {
     pub watchdog: Duration,
     /// `TRACE` … `FATAL` for standard error; None: nothing.
     pub screen: Option<String>,
-    /// Write the states of endpoints below [`Reporting::endpoint_status_path`].
-    pub endpoint_status: bool,
-    pub endpoint_status_path: String,
+}
+
+/// What is written back to the datastore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusReporting {
+    /// Time between two reports of the process's state; None: never.
+    pub interval: Option<Duration>,
+    /// How long a report of the process's state holds.
+    pub ttl: Duration,
+    /// Report the states of endpoints, too.
+    pub endpoints: bool,
+    /// How long changes of an endpoint's state are gathered.
+    pub endpoint_delay: Duration,
+    /// OpenStack's; without `/`, as it is a part of keys.
+    pub region: Option<String>,
 }
 
 /// What is written back to the datastore.
@@ -98,8 +110,18 @@ impl Default for Reporting {
             process_metrics: true,
             watchdog: Duration::from_secs(90),
             screen: Some("INFO".to_owned()),
-            endpoint_status: false,
-            endpoint_status_path: "/var/run/calico".to_owned(),
+        }
+    }
+}
+
+impl Default for StatusReporting {
+    fn default() -> Self {
+        Self {
+            interval: Some(Duration::from_secs(30)),
+            ttl: Duration::from_secs(90),
+            endpoints: false,
+            endpoint_delay: Duration::from_secs(1),
+            region: None,
         }
     }
 }

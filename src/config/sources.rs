@@ -1,12 +1,12 @@
 //! Which source says what, and who wins (reference §11.1).
 
-use super::Config;
 use super::draft::Draft;
 use super::parameter::{Parameter, Scope, left_out};
 use super::parameters::PARAMETERS;
 use super::problem::{ConfigProblem, ProblemKind, Severity};
-use super::setting::{Setting, settings};
+use super::setting::{HIDDEN, Setting, settings};
 use super::value::Refusal;
+use super::{Config, EtcdAccess, EtcdFault};
 
 /// Where settings come from, strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +14,8 @@ pub enum SourceKind {
     /// The command line.
     Flag,
     Environment,
+    /// The environment as Calico's other clients read it: `ETCD_ENDPOINTS` and its like.
+    Client,
     /// `felix.cfg`
     File,
     /// The datastore, for this host: `node.<name>` and the Node itself.
@@ -37,6 +39,9 @@ pub struct Source {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
     pub config: Config,
+    /// How etcd is reached, or the first thing that is wrong with how that was said: whoever goes on without it goes
+    /// elsewhere than was meant, or less safely.
+    pub etcd: Result<EtcdAccess, Box<ConfigProblem>>,
     /// One for each row of the table, in its order.
     pub values: Vec<Chosen>,
     /// Those of names first, strongest source first; then those of values, in the table's order.
@@ -48,17 +53,18 @@ pub struct Resolved {
 pub struct Chosen {
     /// As the table spells it.
     pub name: &'static str,
-    /// In canonical form; no text for "unset".
+    /// In canonical form; no text for "unset". Of a secret, only that it is set.
     pub value: String,
     /// None: by default.
     pub origin: Option<String>,
 }
 
 impl Source {
-    /// The command line's `Name=value`, and those that are not of this form.
+    /// The command line's `Name=value`, and those that are not of this form, or secret.
     pub fn flags<'a>(texts: impl IntoIterator<Item = &'a str>) -> (Self, Vec<ConfigProblem>) {
         const NAME: &str = "--set";
-        let (settings, problems) = settings(texts.into_iter().map(|text| (text, NAME.to_owned())));
+        let (settings, mut problems) = settings(texts.into_iter().map(|text| (text, NAME.to_owned())));
+        problems.extend(settings.iter().filter_map(exposed));
         (Self { kind: SourceKind::Flag, name: NAME.to_owned(), settings }, problems)
     }
 
@@ -78,6 +84,17 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Whether it says that etcd is to be read, or where it is, rightly or not.
+    pub fn names_etcd(&self) -> bool {
+        const NAMING: [&str; 4] = ["DatastoreType", "EtcdAddr", "EtcdDiscoverySrv", "EtcdEndpoints"];
+        self.settings
+            .iter()
+            .filter_map(|setting| claim(self.kind, setting))
+            .any(|claim| NAMING.contains(&claim.parameter.name))
+    }
+}
+
 impl Config {
     /// Puts sources together. For each parameter the strongest setting holds; within a kind, the later.
     /// Where that setting is wrong, the default holds, not a weaker source.
@@ -85,11 +102,16 @@ impl Config {
         let mut problems = Vec::new();
         let claims = claims(sources, &mut problems);
         let mut draft = Draft::default();
-        let values = PARAMETERS
+        let values: Vec<_> = PARAMETERS
             .iter()
             .map(|parameter| settle(parameter, &claims, &mut draft, &mut problems))
             .collect();
-        Resolved { config: draft.finish(), values, problems }
+        let (config, etcd) = draft.finish();
+        let etcd = match problems.iter().find(|problem| hides_datastore(problem)) {
+            Some(problem) => Err(Box::new(problem.clone())),
+            None => etcd.map_err(|fault| Box::new(of_etcd(fault, &values))),
+        };
+        Resolved { config, etcd, values, problems }
     }
 }
 
@@ -132,7 +154,10 @@ fn claim(kind: SourceKind, setting: &Setting) -> Option<Claim<'_>> {
 fn may_set(kind: SourceKind, parameter: &Parameter) -> bool {
     match (parameter.scope, kind) {
         (Scope::Anywhere, _) => true,
-        (Scope::Local, SourceKind::Flag | SourceKind::Environment | SourceKind::File) => true,
+        (
+            Scope::Local,
+            SourceKind::Flag | SourceKind::Environment | SourceKind::Client | SourceKind::File,
+        ) => true,
         (Scope::Local, SourceKind::Host | SourceKind::Selector | SourceKind::Global) => false,
     }
 }
@@ -160,7 +185,7 @@ fn notice(kind: SourceKind, setting: &Setting) -> Option<ConfigProblem> {
 fn is_chosen(kind: SourceKind, parameter: &Parameter) -> bool {
     match kind {
         SourceKind::Flag | SourceKind::File => true,
-        SourceKind::Environment => false,
+        SourceKind::Environment | SourceKind::Client => false,
         SourceKind::Host | SourceKind::Selector | SourceKind::Global => parameter.field.is_some(),
     }
 }
@@ -184,8 +209,11 @@ fn settle(
 ) -> Chosen {
     let mut settings =
         claims.iter().filter(|claim| claim.parameter.name == parameter.name).map(|claim| claim.setting);
+    let shown = |value: String| {
+        if parameter.is_secret() && !value.is_empty() { HIDDEN.to_owned() } else { value }
+    };
     let strongest = settings.next().and_then(|setting| match take(parameter, &setting.value, draft) {
-        Ok(value) => Some((value, setting.origin.clone())),
+        Ok(value) => Some((shown(value), setting.origin.clone())),
         Err(refusal) => {
             problems.push(invalid(parameter, setting, refusal, Some(parameter.default)));
             None
@@ -219,7 +247,7 @@ fn invalid(
 ) -> ConfigProblem {
     let part = match refusal {
         Refusal::None => None,
-        Refusal::Part(part) => Some(part),
+        Refusal::Part(part) => Some(part).filter(|_| !setting.is_hidden()),
     };
     let severity = if default.is_some() { Severity::Error } else { Severity::Warning };
     let kind = ProblemKind::InvalidValue { allowed: parameter.kind.to_string(), part, default };
@@ -227,15 +255,46 @@ fn invalid(
 }
 
 fn problem_with(setting: &Setting, name: &str, severity: Severity, kind: ProblemKind) -> ConfigProblem {
-    let Setting { name: _, value, origin } = setting.clone();
-    ConfigProblem { severity, kind, name: name.to_owned(), value, origin }
+    ConfigProblem {
+        severity,
+        kind,
+        name: name.to_owned(),
+        value: setting.shown().to_owned(),
+        origin: setting.origin.clone(),
+    }
+}
+
+/// Arguments are there for all to read.
+fn exposed(setting: &Setting) -> Option<ConfigProblem> {
+    let parameter = Parameter::named(&setting.name).filter(|parameter| parameter.is_secret())?;
+    Some(problem_with(setting, parameter.name, Severity::Error, ProblemKind::Exposed))
+}
+
+/// Whether it leaves unsaid, or says wrongly, where the datastore is.
+fn hides_datastore(problem: &ConfigProblem) -> bool {
+    problem.severity == Severity::Error
+        && Parameter::named(&problem.name).is_some_and(Parameter::finds_datastore)
+}
+
+/// Told at the setting that it is about.
+fn of_etcd(fault: EtcdFault, values: &[Chosen]) -> ConfigProblem {
+    let name = fault.parameter();
+    let chosen = values.iter().find(|chosen| chosen.name == name);
+    let origin = chosen.and_then(|chosen| chosen.origin.clone()).unwrap_or_else(|| "default".to_owned());
+    ConfigProblem {
+        severity: Severity::Error,
+        kind: ProblemKind::Etcd(fault),
+        name: name.to_owned(),
+        value: String::new(),
+        origin,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::InsertMode;
     use super::*;
-    use SourceKind::{Environment, File, Flag, Global, Host, Selector};
+    use SourceKind::{Client, Environment, File, Flag, Global, Host, Selector};
 
     fn source(kind: SourceKind, settings: &[(&str, &str)]) -> Source {
         let setting = |(name, value): &(&str, &str)| Setting {
@@ -264,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_strongest_source_wins_in_any_order() {
-        let mut sources: Vec<_> = [Flag, Environment, File, Host, Selector, Global]
+        let mut sources: Vec<_> = [Flag, Environment, Client, File, Host, Selector, Global]
             .map(|kind| source(kind, &[("LogPrefix", &format!("{kind:?}"))]))
             .to_vec();
         while let Some(strongest) = sources.first() {
@@ -413,6 +472,12 @@ mod tests {
                 Severity::Note,
                 None,
             ),
+            (
+                source(Global, &[("RouteRefreshInterval", "1")]),
+                "RouteRefreshInterval is known but not used by this version",
+                Severity::Note,
+                None,
+            ),
         ];
         for (source, message, severity, help) in rows {
             let problems = Config::resolve(std::slice::from_ref(source)).problems;
@@ -438,6 +503,7 @@ mod tests {
         for (kind, taken) in [
             (Flag, true),
             (Environment, true),
+            (Client, true),
             (File, true),
             (Host, false),
             (Selector, false),
@@ -482,5 +548,107 @@ mod tests {
         assert_eq!(values, [("LogPrefix", "a=b"), ("LogPrefix", "c")]);
         let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(problems, ["`LogPrefix` is not a setting", "`=x` is not a setting"]);
+    }
+
+    #[test]
+    fn how_etcd_is_reached() {
+        let rows: &[(&[Source], Result<&str, &str>)] = &[
+            (&[], Ok("http://127.0.0.1:2379")),
+            (&[source(Client, &[("EtcdEndpoints", "http://a:1")])], Ok("http://a:1")),
+            (
+                &[
+                    source(Client, &[("EtcdEndpoints", "http://a:1")]),
+                    source(File, &[("EtcdEndpoints", "http://b:1")]),
+                ],
+                Ok("http://a:1"),
+            ),
+            (
+                &[
+                    source(Environment, &[("EtcdEndpoints", "http://b:1")]),
+                    source(Client, &[("EtcdEndpoints", "http://a:1")]),
+                ],
+                Ok("http://b:1"),
+            ),
+            (
+                &[source(Global, &[("EtcdEndpoints", "http://a:1"), ("EtcdPassword", "hunter2")])],
+                Ok("http://127.0.0.1:2379"),
+            ),
+            (
+                &[source(Client, &[("EtcdEndpoints", "ftp://a:1")])],
+                Err("Client: invalid value `ftp://a:1` for EtcdEndpoints; it stays unset"),
+            ),
+            (
+                &[source(Client, &[("EtcdEndpoints", "http://a:1,http://u:hunter2@b:1")])],
+                Err("Client: invalid value `(set)` for EtcdEndpoints; it stays unset"),
+            ),
+            (
+                &[source(Client, &[("DatastoreType", "etcdv2")])],
+                Err("Client: invalid value `etcdv2` for DatastoreType; the default `etcdv3` is used"),
+            ),
+            (
+                &[source(File, &[("EtcdPrefix", "calico")])],
+                Err("File: invalid value `calico` for EtcdPrefix; the default `/calico` is used"),
+            ),
+            (
+                &[source(Client, &[("EtcdEndpoints", "https://a:1")])],
+                Err("Client: https://a:1: nobody says which authority signs the server's certificate"),
+            ),
+            (
+                &[source(File, &[("EtcdCertFile", "a")]), source(Client, &[("EtcdKey", "hunter2")])],
+                Err(
+                    "File: EtcdCertFile and EtcdKey are both set: certificates are in files or in parameters, not both",
+                ),
+            ),
+            (
+                &[
+                    source(Flag, &[("EtcdEndpoints", "http://a:1")]),
+                    source(Client, &[("EtcdEndpoints", "wrong")]),
+                ],
+                Ok("http://a:1"),
+            ),
+        ];
+        for (sources, expected) in rows {
+            let etcd = Config::resolve(sources).etcd;
+            let told = etcd
+                .map(|access| access.endpoints.join(" "))
+                .map_err(|problem| format!("{}: {problem}", problem.origin));
+            assert_eq!(told.as_deref().map_err(String::as_str), *expected);
+        }
+    }
+
+    #[test]
+    fn who_names_etcd() {
+        let rows = [
+            (source(Client, &[("DatastoreType", "etcdv3")]), true),
+            (source(Client, &[("DatastoreType", "wrong")]), true),
+            (source(Environment, &[("ETCDENDPOINTS", "http://a:1")]), true),
+            (source(File, &[("EtcdAddr", "a:1")]), true),
+            (source(Client, &[("EtcdDiscoverySrv", "a")]), true),
+            (source(Client, &[("EtcdEndpoints", "")]), false),
+            (source(Client, &[("EtcdCaFile", "a"), ("EtcdPassword", "a"), ("EtcdScheme", "https")]), false),
+            (source(Global, &[("EtcdEndpoints", "http://a:1")]), false),
+        ];
+        for (source, expected) in rows {
+            assert_eq!(source.names_etcd(), expected, "{source:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let secrets = [("EtcdPassword", "hunter2"), ("etcdkey", "hunter2"), ("EtcdUsername", "none")];
+        let resolved = Config::resolve(&[source(Client, &secrets), source(Host, &secrets)]);
+        let values = ["EtcdPassword", "EtcdKey", "EtcdUsername", "EtcdCert"]
+            .map(|name| resolved.value(name).map(|chosen| chosen.value.clone()).unwrap_or_default());
+        assert_eq!(values, ["(set)", "(set)", "none", ""]);
+        assert!(!format!("{resolved:?} {secrets:?}", secrets = source(Client, &secrets)).contains("hunter2"));
+        let (_, problems) = Source::flags(["etcdpassword=hunter2"]);
+        let told: Vec<_> =
+            problems.iter().map(|p| format!("{p}; {}; {p:?}", p.help().unwrap_or_default())).collect();
+        let [told] = told.as_slice() else { panic!("{told:?}") };
+        assert!(told.starts_with(
+            "EtcdPassword would be seen by all who list processes; set FELIX_ETCDPASSWORD or ETCD_PASSWORD in the \
+             environment, or EtcdPassword in the configuration file"
+        ));
+        assert!(!told.contains("hunter2"));
     }
 }

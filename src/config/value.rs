@@ -1,7 +1,7 @@
 //! Parameter texts read as what they stand for (reference §11.1, §15 rows 97–100).
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -185,6 +185,38 @@ pub(super) fn port_range(text: &str) -> Result<(u16, u16), Refusal> {
     }
 }
 
+/// `host:port`, the host a name or an address, an IPv6 address in brackets. Where the port is left out it is etcd's.
+pub(super) fn authority(text: &str) -> Result<String, Refusal> {
+    const ETCD: u16 = 2379;
+    let (host, rest) = host(text).ok_or_else(|| refused(text))?;
+    let port = match rest.strip_prefix(':') {
+        Some(port) => port.parse().ok().filter(|port| *port > 0),
+        None => rest.is_empty().then_some(ETCD),
+    };
+    port.map(|port| format!("{host}:{port}")).ok_or_else(|| refused(text))
+}
+
+/// The host as it is written in a URL, and what stands behind it.
+fn host(text: &str) -> Option<(String, &str)> {
+    if let Some(bracketed) = text.strip_prefix('[') {
+        let (address, rest) = bracketed.split_once(']')?;
+        return Some((format!("[{}]", address.parse::<Ipv6Addr>().ok()?), rest));
+    }
+    let (host, rest) = text.split_at_checked(text.find(':').unwrap_or(text.len()))?;
+    let named = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    (!host.is_empty() && host.chars().all(named)).then(|| (host.to_owned(), rest))
+}
+
+/// `/name/…`: what keys begin with, without the `/` before the rest.
+pub(super) fn key_prefix(text: &str) -> Result<String, Refusal> {
+    let prefix = text.strip_suffix('/').unwrap_or(text);
+    let named = |part: &str| {
+        !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c.is_control() || "?#".contains(c))
+    };
+    let named = prefix.strip_prefix('/').is_some_and(|parts| parts.split('/').all(named));
+    if named { Ok(prefix.to_owned()) } else { Err(refused(text)) }
+}
+
 /// A port that stays open on hosts whatever the policy says, to or from `net` where there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FailsafePort {
@@ -357,6 +389,47 @@ mod tests {
         for (text, expected) in rows {
             let read = failsafe_port(text).map(|port| port.to_string());
             assert_eq!(read.ok().as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn where_servers_listen() {
+        let rows = [
+            ("a", Some("a:2379")),
+            ("etcd-1.example.org:1", Some("etcd-1.example.org:1")),
+            ("10.0.0.1:65535", Some("10.0.0.1:65535")),
+            ("[FD00::0:1]", Some("[fd00::1]:2379")),
+            ("[::1]:1", Some("[::1]:1")),
+            ("", None),
+            (":1", None),
+            ("a:", None),
+            ("a:0", None),
+            ("a:65536", None),
+            ("a:1:2", None),
+            ("a b", None),
+            ("u@a", None),
+            ("::1", None),
+            ("[::1", None),
+            ("[::1]x", None),
+            ("[a]:1", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(authority(text).ok().as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn prefixes_of_keys() {
+        for (text, expected) in [
+            ("/calico", Some("/calico")),
+            ("/a/b/", Some("/a/b")),
+            ("calico", None),
+            ("/", None),
+            ("", None),
+            ("/a//b", None),
+            ("/a b", None),
+        ] {
+            assert_eq!(key_prefix(text).ok().as_deref(), expected, "{text}");
         }
     }
 

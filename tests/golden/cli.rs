@@ -1,6 +1,6 @@
 //! `golden/cli`: what a user types, and the exit code, standard output and standard error that answer.
 //!
-//! A case is a file: the command line behind `$ `, then sections that begin with a line `=== name`. `=== stdin`, where it
+//! A case is a file: behind `$ ` the command line, variables of the environment before it; then sections that begin with a line `=== name`. `=== stdin`, where it
 //! stands first, goes in; `=== exit N`, `=== stdout` and `=== stderr` come out. A section that would be empty is left out.
 
 use std::fs;
@@ -14,7 +14,8 @@ use crate::expectation::{self, Mode};
 use crate::program::{self, Said};
 
 const AREA: &str = "cli";
-const PROMPT: &str = "$ felix-rs";
+const PROMPT: &str = "$ ";
+const PROGRAM: &str = "felix-rs";
 const STDIN: &str = "=== stdin\n";
 const EXIT: &str = "=== exit ";
 
@@ -36,13 +37,18 @@ fn check(case: &Path) -> Result<(), Failed> {
     let golden = fs::read_to_string(case)?;
     let asked = golden.split_once(EXIT).map_or(golden.as_str(), |(asked, _)| asked);
     let (line, rest) = asked.split_once('\n').ok_or("no line end behind the command")?;
-    let arguments = line.strip_prefix(PROMPT).ok_or_else(|| format!("does not begin with `{PROMPT}`"))?;
+    let words = line.strip_prefix(PROMPT).ok_or_else(|| format!("does not begin with `{PROMPT}`"))?;
+    let mut words = words.split_whitespace();
+    let variables: Vec<_> =
+        words.by_ref().take_while(|word| *word != PROGRAM).map(|word| word.split_once('=')).collect();
+    let variables: Option<Vec<_>> = variables.into_iter().collect();
+    let variables = variables.ok_or_else(|| format!("not `{PROMPT}[NAME=VALUE …] {PROGRAM} …`"))?;
     let stdin = match rest.strip_prefix(STDIN) {
         Some(stdin) => stdin,
         None if rest.is_empty() => "",
         None => return Err(format!("neither `=== stdin` nor `{EXIT}N` below the command").into()),
     };
-    let said = program::run(arguments.split_whitespace(), stdin)?;
+    let said = program::run(words, &variables, stdin)?;
     expectation::check_file(case, &format!("{asked}{}", sections(&said)?), Mode::from_environment())
 }
 

@@ -14,9 +14,14 @@ pub struct Said {
     pub stderr: String,
 }
 
-/// Runs the program to its end.
-pub fn run<'a>(arguments: impl IntoIterator<Item = &'a str>, stdin: &str) -> Result<Said, Failed> {
+/// Runs the program to its end, with these variables alone.
+pub fn run<'a>(
+    arguments: impl IntoIterator<Item = &'a str>,
+    variables: &[(&str, &str)],
+    stdin: &str,
+) -> Result<Said, Failed> {
     let mut command = command(arguments);
+    command.envs(variables.iter().copied());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut input = child.stdin.take().ok_or("no standard input")?;
     let output = thread::scope(|scope| {

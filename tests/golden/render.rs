@@ -100,7 +100,7 @@ fn render(case: &Path, more: &[&str]) -> Result<Said, Failed> {
         read => read?,
     };
     let own = ["render", "--datastore", datastore].into_iter().chain(arguments.split_whitespace());
-    program::run(own.chain(more.iter().copied()), "")
+    program::run(own.chain(more.iter().copied()), &[], "")
 }
 
 /// 1 where a diagnostic is an error, else 0: nothing differs from what was just written.

@@ -17,15 +17,11 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use tracing::{info, warn};
 
-use super::{Failure, Outcome, configuration};
+use super::{Failure, Outcome, configuration, source};
 use crate::Pipeline;
 use crate::config::Config;
-use crate::datastore::yaml::{self, Location};
 use crate::system::tool::Tools;
 use crate::telemetry::metrics::Metrics;
-
-/// Where Felix looks for its configuration.
-const CONFIG: &str = "/etc/calico/felix.cfg";
 
 /// Where locks are kept.
 const LOCKS: &str = "/run/felix-rs";
@@ -33,8 +29,9 @@ const LOCKS: &str = "/run/felix-rs";
 /// Keep the kernel of this host as the manifests say, until told to end.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Where the manifests are: a file or a directory, which is followed; may be repeated
-    #[arg(long, value_name = "PATH", required = true, value_parser = NonEmptyStringValueParser::new())]
+    /// Where the resources are, which are followed: a file or directory of manifests, may be repeated, or
+    /// etcd://HOST:PORT,…/PREFIX (etcds:// for TLS); may be left out where parameters or the environment name etcd
+    #[arg(long, value_name = "PATH|URL", value_parser = NonEmptyStringValueParser::new())]
     datastore: Vec<String>,
     /// This host's name in the manifests [default: FelixHostname, or the system's in lower case]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
@@ -52,9 +49,8 @@ pub(super) struct Arguments {
 
 /// Runs until a signal ends it. `severity`: the configuration says what is logged.
 pub(super) fn run(arguments: &Arguments, severity: bool) -> Result<Outcome, Failure> {
-    let default = Path::new(CONFIG);
-    let file = arguments.config.as_deref().or_else(|| default.exists().then_some(default));
-    let given = configuration::given(file, &arguments.set)?;
+    let mut given = configuration::given_to_daemon(arguments.config.as_deref(), &arguments.set)?;
+    let datastore = source::choose(&arguments.datastore, &mut given)?;
     for problem in &given.problems {
         warn!("{problem}");
     }
@@ -74,9 +70,7 @@ pub(super) fn run(arguments: &Arguments, severity: bool) -> Result<Outcome, Fail
     let metrics = Metrics::new(&host).map_err(fault)?;
     info!(host, version = env!("CARGO_PKG_VERSION"), "begins");
     let outcome = runtime.block_on(async {
-        let locations = arguments.datastore.iter().map(|path| Location::from(PathBuf::from(path))).collect();
-        let source = yaml::watch(locations)
-            .map_err(|error| Failure::Usage(format!("{error}\nhelp: {}", error.help())))?;
+        let source = source::follow(datastore)?;
         let _only = only_one()?;
         let pipeline = Pipeline::new(host.as_str().into(), given.sources);
         let options = daemon::Options { tools: arguments.tools.clone(), config, severity };

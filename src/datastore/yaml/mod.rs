@@ -12,6 +12,7 @@ mod syntax;
 mod tree;
 mod watch;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +31,15 @@ pub enum Location {
     /// A file of any name, or a directory whose `.yaml`, `.yml` and `.json` files are read, at any depth,
     /// but for hidden files and directories.
     Path(PathBuf),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdin => f.write_str("<stdin>"),
+            Self::Path(path) => path.display().fmt(f),
+        }
+    }
 }
 
 impl From<PathBuf> for Location {

@@ -96,7 +96,8 @@ impl Cluster {
             .filter(|resource| matches!(resource, Resource::Node(_) | Resource::Config(_)))
             .collect();
         for host in hosts {
-            let Resolved { config, values: _, problems } = self.resolved(host, configuring.iter().copied());
+            let Resolved { config, etcd: _, values: _, problems } =
+                self.resolved(host, configuring.iter().copied());
             enforcement.problems.extend(problems.iter().map(Diagnostic::from));
             groups.entry(Settings::from(&config)).or_default().push((Arc::clone(host), config));
         }

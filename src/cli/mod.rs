@@ -31,7 +31,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
+
+use crate::datastore::etcd::EtcdError;
 
 /// Compiles Calico policy for one host into iptables chains and IP sets.
 #[derive(Parser)]
@@ -78,6 +81,8 @@ enum Failure {
     Usage(String),
     /// A path named by an argument, or a standard stream.
     Io { what: String, error: io::Error },
+    /// etcd can't be asked.
+    Etcd(EtcdError),
 }
 
 /// Runs the command line that the process was started with.
@@ -108,6 +113,14 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// For commands that ask a store and wait for its answer.
+fn question_runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Io { what: "the runtime".to_owned(), error })
+}
+
 /// Writes the artefact. A reader that has seen enough (`| head`) is no failure.
 fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
@@ -129,6 +142,10 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Usage(problem) => f.write_str(problem),
             Self::Io { what, error } => write!(f, "{what}: {error}"),
+            Self::Etcd(error) => {
+                write!(f, "{error}")?;
+                error.help().map_or(Ok(()), |help| write!(f, "\nhelp: {help}"))
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use super::Failure;
 use super::configuration::Given;
 use crate::config::{Config, ConfigProblem, EtcdAccess, EtcdUrl, Source, SourceKind, nearest};
 use crate::datastore::yaml::{self, Location};
-use crate::datastore::{Event, Place};
+use crate::datastore::{Event, Place, etcd};
 use crate::model::{self, Code, Diagnostic, Severity};
 
 /// For `--help`.
@@ -83,8 +83,16 @@ fn refused(problem: &ConfigProblem) -> Failure {
 pub(super) fn read(datastore: &Datastore) -> Result<Vec<Event>, Failure> {
     match datastore {
         Datastore::Manifests(locations) => read_manifests(locations),
-        Datastore::Etcd(_) => Err(etcd_is_not_read()),
+        Datastore::Etcd(access) => read_etcd(access),
     }
+}
+
+/// One question, and one thread for it.
+fn read_etcd(access: &EtcdAccess) -> Result<Vec<Event>, Failure> {
+    let runtime = super::question_runtime()?;
+    let events = runtime.block_on(etcd::read(access)).map_err(Failure::Etcd)?;
+    info!(events = events.len(), "etcd is read");
+    Ok(events)
 }
 
 fn read_manifests(locations: &[Location]) -> Result<Vec<Event>, Failure> {
@@ -104,19 +112,15 @@ pub(super) fn follow(datastore: Datastore) -> Result<Receiver<Vec<Event>>, Failu
         Datastore::Manifests(locations) => {
             yaml::watch(locations).map_err(|error| Failure::Usage(format!("{error}\nhelp: {}", error.help())))
         }
-        Datastore::Etcd(_) => Err(etcd_is_not_read()),
+        Datastore::Etcd(access) => Ok(etcd::watch(access)),
     }
-}
-
-fn etcd_is_not_read() -> Failure {
-    Failure::Usage("etcd is not read by this version\nhelp: give manifests with --datastore".to_owned())
 }
 
 impl fmt::Display for Datastore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<String> = match self {
             Self::Manifests(locations) => locations.iter().map(ToString::to_string).collect(),
-            Self::Etcd(access) => access.endpoints.clone(),
+            Self::Etcd(access) => vec![etcd::name(access).to_string()],
         };
         f.write_str(&names.join(", "))
     }

@@ -61,21 +61,6 @@ pub struct StatusReporting {
     pub region: Option<String>,
 }
 
-/// What is written back to the datastore.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusReporting {
-    /// Time between two reports of the process's state; None: never.
-    pub interval: Option<Duration>,
-    /// How long a report of the process's state holds.
-    pub ttl: Duration,
-    /// Report the states of endpoints, too.
-    pub endpoints: bool,
-    /// How long changes of an endpoint's state are gathered.
-    pub endpoint_delay: Duration,
-    /// OpenStack's; without `/`, as it is a part of keys.
-    pub region: Option<String>,
-}
-
 /// A server of the daemon's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {

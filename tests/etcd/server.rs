@@ -1,7 +1,6 @@
 //! A real etcd on loopback, with a data directory of its own.
 #![allow(dead_code, reason = "shared by test binaries that each use a part of it")]
 
-
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};

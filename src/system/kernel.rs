@@ -48,8 +48,12 @@ impl System for Kernel {
 
 /// Nothing of ours, in either family.
 pub fn nothing() -> Desired {
-    let empty = |version| Arc::new(Ruleset { version, sets: Default::default(), tables: Vec::new() });
-    Desired { rulesets: IpVersion::ALL.map(empty).to_vec(), insert_mode: InsertMode::Insert }
+    Desired { rulesets: IpVersion::ALL.map(nothing_of).to_vec(), insert_mode: InsertMode::Insert }
+}
+
+/// Nothing of ours, in one family.
+pub fn nothing_of(version: IpVersion) -> Arc<Ruleset> {
+    Arc::new(Ruleset { version, sets: Default::default(), tables: Vec::new() })
 }
 
 /// What one backend has of ours: all tables of both families, no sets.

@@ -143,7 +143,9 @@ impl Metrics {
     /// Counts what the families have.
     pub fn set_rulesets<'a>(&self, rulesets: impl IntoIterator<Item = &'a Ruleset>) {
         let mut total = 0;
+        let mut unwanted = IpVersion::ALL.to_vec();
         for ruleset in rulesets {
+            unwanted.retain(|version| *version != ruleset.version);
             let family = family(ruleset.version);
             self.ipsets.with_label_values(&[family]).set(count(ruleset.sets.keys().count()));
             total += ruleset.sets.keys().count();
@@ -156,6 +158,18 @@ impl Metrics {
             }
         }
         self.ipsets_total.set(count(total));
+        unwanted.into_iter().for_each(|version| self.forget_rulesets(version));
+    }
+
+    /// Nothing is said of a family that is not wanted.
+    fn forget_rulesets(&self, version: IpVersion) {
+        // Each fails where there was none.
+        let _ = self.ipsets.remove_label_values(&[family(version)]);
+        for table in TableName::ALL {
+            let labels = [family_number(version), table.name()];
+            let _ = self.chains.remove_label_values(&labels);
+            let _ = self.rules.remove_label_values(&labels);
+        }
     }
 
     pub fn add_lines(&self, version: IpVersion, table: TableName, lines: usize) {

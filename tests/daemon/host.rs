@@ -17,6 +17,7 @@ pub const CASES: &[Case] = &[
     ("host::settings_of_host_and_interfaces", settings_of_host_and_interfaces),
     ("host::an_interface_that_comes_later", an_interface_that_comes_later),
     ("host::states_of_endpoints", states_of_endpoints),
+    ("host::ipv6_is_no_longer_wanted", ipv6_is_no_longer_wanted),
 ];
 
 fn connections_of_an_address_that_left(backend: Backend) -> Verdict {
@@ -143,6 +144,57 @@ fn states_of_endpoints(backend: Backend) -> Verdict {
     host.ip("link set calic down\nlink set calic up\n")?;
     states(&daemon, [2, 0, 0])
 }
+
+/// Nothing of ours stays where nobody keeps it up to date, whether the daemon runs meanwhile or not.
+fn ipv6_is_no_longer_wanted(backend: Backend) -> Verdict {
+    let lab = Lab::new(backend)?;
+    lab.put("all", &(endpoints("net1") + LABELLED + NET1))?;
+    let is_of_v6 = |line: &&String| {
+        let ours = line.contains("cali-") || line.contains("create cali6") || line.contains("add cali6");
+        ours && (line.starts_with("ip6tables") || line.contains(" cali6"))
+    };
+    let left = |lab: &Lab| -> Verdict {
+        match lab.programmed(0)?.iter().filter(is_of_v6).cloned().collect::<Vec<_>>().as_slice() {
+            [] => Ok(()),
+            left => Err(format!("left: {left:?}")),
+        }
+    };
+    let mut daemon = lab.daemon(0)?;
+    let with = lab.programmed(0)?;
+    if left(&lab).is_ok() {
+        return Err("there is nothing of IPv6 to begin with".to_owned());
+    }
+    let without: Vec<String> = with
+        .iter()
+        .filter(|line| !line.starts_with("ip6tables") && !line.contains(" cali6"))
+        .cloned()
+        .collect();
+
+    lab.put("config", WITHOUT_IPV6)?;
+    until(|| left(&lab))?;
+    let found: Vec<String> =
+        lab.programmed(0)?.into_iter().filter(|line| !line.starts_with("ip6tables")).collect();
+    if found != without {
+        return Err(format!("IPv4 is not as it was: {}", crate::lab::difference(&without, &found)));
+    }
+    if daemon.metric("felix_ipsets_calico{ip_version=\"inet6\"}").is_ok() {
+        return Err("sets of IPv6 are still counted".to_owned());
+    }
+    lab.expect("IPv4 goes on", &[("a", "b", Icmp, Passes)])?;
+
+    lab.change(std::slice::from_mut(&mut daemon), |lab| lab.remove("config"))?;
+    lab.until(0, &with)?;
+    daemon.kill()?;
+    let _daemon = lab.daemon_with(0, &["Ipv6Support=false"])?;
+    until(|| left(&lab))
+}
+
+const WITHOUT_IPV6: &str = "
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {ipv6Support: false}
+";
 
 /// Waits until so many are up, down, and in error.
 fn states(daemon: &Daemon, wanted: [u8; 3]) -> Verdict {

@@ -40,7 +40,12 @@ struct Watched {
 
 impl Watched {
     fn begin(refresh: Option<Duration>) -> Self {
-        Self { changes: watch(refresh), links: Links::default(), story: Vec::new(), in_sync: 0 }
+        Self {
+            changes: watch(tokio::sync::watch::channel(refresh).1),
+            links: Links::default(),
+            story: Vec::new(),
+            in_sync: 0,
+        }
     }
 
     async fn more(&mut self) -> Verdict {

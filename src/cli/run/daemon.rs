@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::{mpsc::Receiver, watch};
 use tokio::task::block_in_place;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tracing::{debug, info, warn};
@@ -80,6 +80,8 @@ pub(super) struct Daemon {
     options: Options,
     source: Receiver<Vec<Event>>,
     link_changes: Receiver<Vec<LinkChange>>,
+    /// Time between two full reads of the links.
+    link_refresh: watch::Sender<Option<Duration>>,
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -122,11 +124,13 @@ impl Daemon {
         metrics.resync_state.set(ResyncState::Waiting as i64);
         metrics.resyncs_started.inc();
         let shared = Shared::new(metrics);
+        let (link_refresh, refresh) = watch::channel(options.config.enforcement.link_refresh);
         Ok(Self {
             pipeline,
             enforcement: Enforcement::new(&options.tools),
             source,
-            link_changes: links::watch(options.config.enforcement.link_refresh),
+            link_changes: links::watch(refresh),
+            link_refresh,
             hangup: on(SignalKind::hangup())?,
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
@@ -429,6 +433,8 @@ impl Daemon {
         }
         self.servers.configure(reporting, &self.shared);
         self.reports.configure(reporting);
+        let refresh = config.enforcement.link_refresh;
+        self.link_refresh.send_if_modified(|known| std::mem::replace(known, refresh) != refresh);
     }
 
     /// Says that the loop is alive.

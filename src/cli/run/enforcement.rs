@@ -13,7 +13,7 @@ use crate::sync::{Desired, Quarantine};
 use crate::system::enforcer::{Applied, Enforcer, Written};
 use crate::system::ipsets::Ipsets;
 use crate::system::iptables::{Iptables, detect};
-use crate::system::kernel::{Kernel, remove_tables};
+use crate::system::kernel::{Kernel, has_ipv6, nothing_of, remove_tables};
 use crate::system::tool::Tools;
 use crate::telemetry::metrics::Metrics;
 
@@ -71,6 +71,16 @@ struct Running {
     checks: Backoff,
     /// The other backend was looked at for what an earlier life left.
     is_alone: bool,
+    /// Families that are not wanted have nothing of ours.
+    unwanted_is_clean: bool,
+    refreshes: Refreshes,
+}
+
+/// Times between two full reads, as they were last planned with.
+#[derive(Default, PartialEq, Eq)]
+struct Refreshes {
+    tables: Option<Duration>,
+    sets: Option<Duration>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -192,6 +202,7 @@ impl Enforcement {
         };
         if decides {
             self.has_applied = true;
+            outcome.unfinished |= self.clean_unwanted(desired, metrics, agenda).await;
             outcome.unfinished |= self.clean_other_backend(agenda).await;
         }
         Ok(outcome)
@@ -221,8 +232,47 @@ impl Enforcement {
             sets: Ipsets::new(tools),
         };
         let checks = Backoff::new(LEAST_CHECK.max(*post_write_check), RAREST_CHECK);
-        self.running = Some(Running { enforcer: Enforcer::new(kernel), made_for, checks, is_alone: false });
+        self.running = Some(Running {
+            enforcer: Enforcer::new(kernel),
+            made_for,
+            checks,
+            is_alone: false,
+            unwanted_is_clean: false,
+            refreshes: Refreshes::default(),
+        });
         Ok(())
+    }
+
+    /// IPv6 may have been wanted before, in this life or an earlier one: nobody would keep its chains up to date any more.
+    /// Whether there remains something to be done soon; what fails stops nothing, and is tried again in a while.
+    async fn clean_unwanted(&mut self, desired: &Desired, metrics: &Metrics, agenda: &mut Agenda) -> bool {
+        let Some(Running { enforcer, unwanted_is_clean, .. }) = &mut self.running else { return false };
+        if desired.rulesets.iter().any(|ruleset| ruleset.version == IpVersion::V6) {
+            *unwanted_is_clean = false;
+            return false;
+        }
+        if *unwanted_is_clean || !has_ipv6() {
+            return false;
+        }
+        let mut cleaned = desired.clone();
+        cleaned.rulesets.push(nothing_of(IpVersion::V6));
+        let (applied, result) = enforcer.apply(&cleaned).await;
+        count(&applied, metrics);
+        match result {
+            Ok(()) => {
+                *unwanted_is_clean = !applied.unfinished;
+                if !applied.writes.is_empty() {
+                    info!("IPv6 is not wanted: what was there of ours is removed");
+                }
+            }
+            // A host without it may lack its tools.
+            Err(error) if error.is_missing() => *unwanted_is_clean = true,
+            Err(error) => {
+                warn!("chains or sets of ours may be left in IPv6, which is not wanted: {error}");
+                agenda.by(Task::RefreshTables, Instant::now() + LAST_RETRY);
+            }
+        }
+        applied.unfinished
     }
 
     /// An earlier life may have used the other backend: its chains still see every packet. Whether there were any; looks
@@ -265,14 +315,16 @@ impl Enforcement {
     }
 
     fn schedule(&mut self, applied: &Applied, config: &config::Enforcement, agenda: &mut Agenda) {
-        let Some(Running { enforcer, checks, .. }) = &mut self.running else { return };
+        let Some(Running { enforcer, checks, refreshes, .. }) = &mut self.running else { return };
         let now = Instant::now();
-        if applied.tables_read > 0 {
-            plan_next(agenda, Task::RefreshTables, config.table_refresh, now);
+        let wanted = Refreshes { tables: config.table_refresh, sets: config.set_refresh };
+        if applied.tables_read > 0 || refreshes.tables != wanted.tables {
+            plan_next(agenda, Task::RefreshTables, wanted.tables, now);
         }
-        if applied.sets_read {
-            plan_next(agenda, Task::RefreshSets, config.set_refresh, now);
+        if applied.sets_read || refreshes.sets != wanted.sets {
+            plan_next(agenda, Task::RefreshSets, wanted.sets, now);
         }
+        *refreshes = wanted;
         let has_written = applied.writes.iter().any(|write| matches!(write.what, Written::Table(..)));
         if has_written {
             checks.reset();

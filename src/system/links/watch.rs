@@ -3,7 +3,7 @@
 use std::future;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as latest};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::batch::Batch;
@@ -27,11 +27,12 @@ const LAST_PAUSE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Follows the interfaces of the network namespace that the caller is in. The first message is all that there is and
-/// ends with [`LinkChange::InSync`]; then come the changes. Everything is read again each `refresh`.
+/// ends with [`LinkChange::InSync`]; then come the changes. Everything is read again each `refresh`, as it is now; None:
+/// never.
 ///
 /// Where the kernel can't be asked, [`LinksError`] is logged, and it is tried again. Ends when the receiver is dropped.
 /// To be called within a tokio runtime.
-pub fn watch(refresh: Option<Duration>) -> mpsc::Receiver<Vec<LinkChange>> {
+pub fn watch(refresh: latest::Receiver<Option<Duration>>) -> mpsc::Receiver<Vec<LinkChange>> {
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(Follower::new(sender, refresh).run());
     receiver
@@ -39,7 +40,7 @@ pub fn watch(refresh: Option<Duration>) -> mpsc::Receiver<Vec<LinkChange>> {
 
 struct Follower {
     sender: mpsc::Sender<Vec<LinkChange>>,
-    refresh: Option<Duration>,
+    refresh: latest::Receiver<Option<Duration>>,
     view: View,
     batch: Batch,
     sync: Sync,
@@ -74,7 +75,7 @@ enum Phase {
 }
 
 impl Follower {
-    fn new(sender: mpsc::Sender<Vec<LinkChange>>, refresh: Option<Duration>) -> Self {
+    fn new(sender: mpsc::Sender<Vec<LinkChange>>, refresh: latest::Receiver<Option<Duration>>) -> Self {
         Self {
             sender,
             refresh,
@@ -133,6 +134,7 @@ impl Follower {
                         }
                     }
                 }
+                () = changed(&mut self.refresh) => phase = self.reconsider(phase),
                 // Time to begin or to send.
                 () = until(phase.begins()) => {}
                 () = until(due), if !is_due => {}
@@ -174,13 +176,25 @@ impl Follower {
             }
             (Heard::Listed, Phase::Busy { list: List::Addresses, reading, whole: true, until: _ }) => {
                 self.settle(reading);
-                Phase::Idle(self.refresh.map(|refresh| Instant::now() + refresh))
+                Phase::Idle(self.next_refresh())
             }
             (Heard::Listed, Phase::Busy { list: List::Addresses, reading: _, whole: false, until: _ }) => {
                 Phase::Idle(Some(Instant::now() + self.longer_pause()))
             }
             (Heard::Interrupted | Heard::Refused(_) | Heard::Listed, idle @ Phase::Idle(_)) => idle,
         })
+    }
+
+    fn next_refresh(&self) -> Option<Instant> {
+        self.refresh.borrow().map(|refresh| Instant::now() + refresh)
+    }
+
+    /// The time between two readings is another one. What is due earlier may be due for another reason.
+    fn reconsider(&self, phase: Phase) -> Phase {
+        match phase {
+            Phase::Idle(at) => Phase::Idle(at.into_iter().chain(self.next_refresh()).min()),
+            busy @ Phase::Busy { .. } => busy,
+        }
     }
 
     /// A whole reading has come in.
@@ -261,6 +275,13 @@ impl Phase {
     }
 }
 
+/// Never, where nobody is left who could change it.
+async fn changed(refresh: &mut latest::Receiver<Option<Duration>>) {
+    if refresh.changed().await.is_err() {
+        future::pending().await
+    }
+}
+
 /// Never, where there is no such time.
 async fn until(time: Option<Instant>) {
     match time {
@@ -281,7 +302,7 @@ mod tests {
     }
 
     fn follower() -> Follower {
-        Follower::new(mpsc::channel(WAITING).0, Some(Duration::from_secs(3600)))
+        Follower::new(mpsc::channel(WAITING).0, latest::channel(Some(Duration::from_secs(3600))).1)
     }
 
     /// Where it is after all that: `links`, `addresses`, `soon`, `later` or `never`.
@@ -335,7 +356,7 @@ mod tests {
     #[test]
     fn only_differences_are_sent() {
         let (sender, mut receiver) = mpsc::channel(WAITING);
-        let mut follower = Follower::new(sender.clone(), None);
+        let mut follower = Follower::new(sender.clone(), latest::channel(None).1);
         after(&mut follower, vec![Heard::Found(device(1, "a")), Heard::Listed, Heard::Listed]);
         let mut deliver = |follower: &mut Follower| {
             follower.deliver(sender.try_reserve().unwrap());
@@ -358,6 +379,30 @@ mod tests {
         assert_eq!(pauses, [50, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
         after(&mut follower, vec![Heard::Listed, Heard::Listed]);
         assert_eq!(follower.longer_pause(), FIRST_PAUSE);
+    }
+
+    #[test]
+    fn another_time_between_readings_holds_at_once() {
+        let (set, refresh) = latest::channel(None);
+        let follower = Follower::new(mpsc::channel(WAITING).0, refresh);
+        let hour = Some(Duration::from_secs(3600));
+        let now = Instant::now();
+        for (refresh, due, expected) in [
+            (hour, None, "later"),
+            (Some(Duration::ZERO), Some(now + LAST_PAUSE), "soon"),
+            (hour, Some(now), "soon"),
+            (None, Some(now), "soon"),
+            (None, None, "never"),
+        ] {
+            set.send_replace(refresh);
+            let found = match follower.reconsider(Phase::Idle(due)) {
+                Phase::Busy { .. } => "busy",
+                Phase::Idle(Some(at)) if at < now + LAST_PAUSE => "soon",
+                Phase::Idle(Some(_)) => "later",
+                Phase::Idle(None) => "never",
+            };
+            assert_eq!(found, expected, "{refresh:?} {due:?}");
+        }
     }
 
     #[test]

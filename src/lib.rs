@@ -94,7 +94,7 @@ use std::sync::Arc;
 
 use config::{Config, ConfigProblem, InvalidObjects, Resolved, Source};
 use datastore::Event;
-use model::{Catalog, Diagnostic, Effect, IpVersion};
+use model::{Catalog, Diagnostic, Effect, IpVersion, Readiness};
 use policy::{Calc, HostPolicy, Settings, lint};
 use rules::{CompileError, Compiler};
 use sync::Desired;
@@ -163,6 +163,11 @@ impl Pipeline {
     /// The parameters in force, as of the last [`Pipeline::desired`].
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Whether what was taken is of a store that is set up; manifests never are.
+    pub fn readiness(&self) -> Readiness {
+        model::readiness(&self.catalog)
     }
 
     /// All that is wrong with what was taken, or worth saying, as of the last [`Pipeline::desired`].

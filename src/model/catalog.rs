@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::decode::{Decoded, decode};
+use super::decode::{Content, Decoded, decode};
 use super::diagnostic::{Code, Diagnostic, Severity};
 use super::id::ResourceId;
+use super::profile::{ProfilePart, ProfileParts};
 use super::resource::{Resource, Update};
 use crate::datastore::{Entry, Event, Excerpt, Key, Origin, ReadError, Span};
 
@@ -13,11 +14,14 @@ use crate::datastore::{Entry, Event, Excerpt, Key, Origin, ReadError, Span};
 ///
 /// Several entries may say the same resource. The one with the lowest key is believed, the others are errors;
 /// when it goes, the next one takes over. So the state depends on the entries that are there, not on their history.
+/// A profile of Felix 2.1 lies under several keys: they count as one, at the lowest of them.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     entries: BTreeMap<Key, Said>,
     /// Who says each resource, the believed one first.
     claims: BTreeMap<ResourceId, BTreeSet<Key>>,
+    /// Each resource as it is believed.
+    believed: BTreeMap<ResourceId, Arc<Resource>>,
     /// What could not be read, by source.
     unreadable: BTreeMap<Arc<str>, Vec<ReadError>>,
 }
@@ -25,7 +29,7 @@ pub struct Catalog {
 /// What one entry says.
 #[derive(Clone, Debug)]
 struct Said {
-    resource: Option<Arc<Resource>>,
+    content: Option<Content>,
     diagnostics: Vec<Diagnostic>,
     origin: Origin,
     span: Span,
@@ -33,7 +37,17 @@ struct Said {
 
 impl Said {
     fn id(&self) -> Option<ResourceId> {
-        self.resource.as_ref().map(|resource| resource.id())
+        Some(match self.content.as_ref()? {
+            Content::Resource(resource) => resource.id(),
+            Content::ProfilePart(part) => ResourceId::Profile(Arc::clone(&part.name)),
+        })
+    }
+
+    fn part(&self) -> Option<&ProfilePart> {
+        match self.content.as_ref()? {
+            Content::Resource(_) => None,
+            Content::ProfilePart(part) => Some(part),
+        }
     }
 }
 
@@ -61,29 +75,23 @@ impl Catalog {
 
     /// Every resource that is believed, by identity.
     pub fn resources(&self) -> impl Iterator<Item = &Resource> + Clone {
-        self.claims.values().filter_map(|keys| self.entries.get(keys.first()?)?.resource.as_deref())
+        self.believed.values().map(|resource| &**resource)
     }
 
     /// The resource of that identity, as it is believed.
     pub fn resource(&self, id: &ResourceId) -> Option<&Resource> {
-        self.entries.get(self.claims.get(id)?.first()?)?.resource.as_deref()
+        self.believed.get(id).map(|resource| &**resource)
     }
 
     /// What [`Catalog::resources`] has, as if it had been said just now.
     pub fn updates(&self) -> impl Iterator<Item = Update> {
-        let believed = self.claims.values().filter_map(|keys| self.entries.get(keys.first()?));
-        believed.filter_map(|said| said.resource.clone().map(Update::Put))
+        self.believed.values().map(|resource| Update::Put(Arc::clone(resource)))
     }
 
     /// Takes what `entry` says now; the updates that make of it.
     pub fn put(&mut self, entry: &Entry) -> Vec<Update> {
-        let Decoded { resource, diagnostics } = decode(entry);
-        let said = Said {
-            resource: resource.map(Arc::new),
-            diagnostics,
-            origin: entry.origin.clone(),
-            span: entry.node.span,
-        };
+        let Decoded { content, diagnostics } = decode(entry);
+        let said = Said { content, diagnostics, origin: entry.origin.clone(), span: entry.node.span };
         self.replace(&entry.key, Some(said))
     }
 
@@ -109,7 +117,7 @@ impl Catalog {
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
         let of_entries = self.entries.values().flat_map(|said| said.diagnostics.iter().cloned());
         let of_sources = self.unreadable.values().flatten().map(Diagnostic::from);
-        let mut all: Vec<Diagnostic> = of_entries.chain(of_sources).chain(self.duplicates()).collect();
+        let mut all: Vec<Diagnostic> = of_entries.chain(of_sources).chain(self.of_claims()).collect();
         all.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         all.dedup();
         all
@@ -129,7 +137,6 @@ impl Catalog {
         let old = self.entries.get(key).and_then(Said::id);
         let new = said.as_ref().and_then(Said::id);
         let touched: BTreeSet<ResourceId> = [old.clone(), new.clone()].into_iter().flatten().collect();
-        let before: Vec<Option<Arc<Resource>>> = touched.iter().map(|id| self.believed(id)).collect();
         if old != new {
             self.move_claim(key, old, new);
         }
@@ -137,7 +144,7 @@ impl Catalog {
             Some(said) => self.entries.insert(key.clone(), said),
             None => self.entries.remove(key),
         };
-        touched.into_iter().zip(before).filter_map(|(id, before)| self.update(id, before)).collect()
+        touched.into_iter().filter_map(|id| self.settle(id)).collect()
     }
 
     fn move_claim(&mut self, key: &Key, old: Option<ResourceId>, new: Option<ResourceId>) {
@@ -154,27 +161,68 @@ impl Catalog {
         }
     }
 
-    /// The resource as its first entry has it.
-    fn believed(&self, id: &ResourceId) -> Option<Arc<Resource>> {
-        let key = self.claims.get(id)?.first()?;
-        self.entries.get(key)?.resource.clone()
-    }
-
-    fn update(&self, id: ResourceId, before: Option<Arc<Resource>>) -> Option<Update> {
-        match (before, self.believed(&id)) {
-            (Some(before), Some(after)) => (before != after).then_some(Update::Put(after)),
-            (None, Some(after)) => Some(Update::Put(after)),
-            (Some(_), None) => Some(Update::Delete(id)),
-            (None, None) => None,
+    /// Believes of the resource what its entries say now; the update that makes of it.
+    fn settle(&mut self, id: ResourceId) -> Option<Update> {
+        match self.claimed(&id) {
+            Some(now) if self.believed.get(&id) == Some(&now) => None,
+            Some(now) => {
+                self.believed.insert(id, Arc::clone(&now));
+                Some(Update::Put(now))
+            }
+            None => self.believed.remove(&id).map(|_| Update::Delete(id)),
         }
     }
 
-    fn duplicates(&self) -> impl Iterator<Item = Diagnostic> {
-        self.claims.iter().filter(|(_, keys)| keys.len() > 1).flat_map(|(id, keys)| {
-            let mut entries = keys.iter().filter_map(|key| self.entries.get(key));
-            let first = entries.next();
-            entries.filter_map(move |other| Some(duplicate(id, first?, other)))
-        })
+    /// The resource as its first entry has it, with the parts that belong to that one.
+    fn claimed(&self, id: &ResourceId) -> Option<Arc<Resource>> {
+        let mut claims = self.claims_of(self.claims.get(id)?);
+        match claims.next()?.content.as_ref()? {
+            Content::Resource(resource) => Some(Arc::clone(resource)),
+            Content::ProfilePart(_) => {
+                let (parts, _) = parts(self.claims_of(self.claims.get(id)?));
+                parts.whole().map(|profile| Arc::new(Resource::Profile(profile)))
+            }
+        }
+    }
+
+    fn claims_of<'c>(&'c self, keys: &'c BTreeSet<Key>) -> impl Iterator<Item = &'c Said> {
+        keys.iter().filter_map(|key| self.entries.get(key))
+    }
+
+    /// What is wrong with several entries together.
+    fn of_claims(&self) -> impl Iterator<Item = Diagnostic> {
+        self.claims.iter().flat_map(|(id, keys)| self.of_claim(id, keys))
+    }
+
+    fn of_claim(&self, id: &ResourceId, keys: &BTreeSet<Key>) -> Vec<Diagnostic> {
+        let mut claims = self.claims_of(keys);
+        let Some(first) = claims.next() else { return Vec::new() };
+        let (parts, others) = match first.part() {
+            None => (ProfileParts::default(), claims.collect()),
+            Some(_) => parts(self.claims_of(keys)),
+        };
+        let lacking = parts.lack_rules().then(|| without_rules(id, first));
+        others.into_iter().map(|other| duplicate(id, first, other)).chain(lacking).collect()
+    }
+}
+
+/// The parts among what is said, and what is neither part nor whole of the same profile.
+fn parts<'s>(claims: impl Iterator<Item = &'s Said>) -> (ProfileParts<'s>, Vec<&'s Said>) {
+    let mut parts = ProfileParts::default();
+    let others = claims.filter(|said| !said.part().is_some_and(|part| parts.take(part))).collect();
+    (parts, others)
+}
+
+fn without_rules(id: &ResourceId, part: &Said) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Warning,
+        code: Code::MissingReference,
+        place: part.origin.place(part.span),
+        excerpt: (part.span.line > 0).then(|| part.origin.excerpt(part.span)),
+        message: format!("{id}: its rules are not there"),
+        label: "labels and tags alone: it denies all that comes to it".to_owned(),
+        effect: None,
+        help: Some("store its rules under `…/rules`, beside this key".to_owned()),
     }
 }
 
@@ -195,6 +243,7 @@ fn duplicate(id: &ResourceId, first: &Said, other: &Said) -> Diagnostic {
 mod tests {
     use super::*;
     use crate::datastore::{Place, ReadErrorKind, yaml};
+    use crate::model::decode::testing::stored;
 
     fn entry(source: &str, text: &str) -> Entry {
         yaml::parse(&Arc::from(source), &Arc::from(text)).entries.remove(0)
@@ -268,6 +317,95 @@ mod tests {
             let updates: Vec<Update> = order.iter().flat_map(|&at| catalog.put(&entries[at])).collect();
             assert_eq!(said(updates).last().map(String::as_str), Some("put t 1"), "{order:?}");
             assert_eq!(catalog.diagnostics().len(), 2, "{order:?}");
+        }
+    }
+
+    /// The keys of one profile: two forms of each part, and the profile in today's form.
+    fn keys_of_a_profile() -> Vec<Vec<Entry>> {
+        let part = |part: &str, json: &str| stored(&format!("v1/policy/profile/p/{part}"), json);
+        vec![
+            vec![part("labels", r#"{"a":"1"}"#), part("labels", r#"{"~":"2"}"#)],
+            vec![part("rules", r#"{"inbound_rules":[{"action":"allow"}]}"#), part("rules", "{}")],
+            vec![part("tags", r#"["t"]"#), part("tags", r#"["u"]"#)],
+            vec![stored(
+                "resources/v3/projectcalico.org/profiles/p",
+                r#"{"spec":{"labelsToApply":{"a":"3"},"egress":[{"action":"Deny"}]}}"#,
+            )],
+        ]
+    }
+
+    /// In a few words: labels, tags, number of rules, whether it denies; and what is said.
+    fn profile(catalog: &Catalog) -> (Option<String>, Vec<Code>) {
+        let id = ResourceId::Profile("p".into());
+        let profile = catalog.resource(&id).map(|resource| match resource {
+            Resource::Profile(profile) => profile,
+            other => panic!("{other:?}"),
+        });
+        let words = profile.map(|profile| {
+            let labels: Vec<String> =
+                profile.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let rules = profile.ingress.len() + profile.egress.len();
+            let denies = if profile.invalid { " denies" } else { "" };
+            format!("{} {} {rules}{denies}", labels.join(","), profile.tags.join(","))
+        });
+        (words, catalog.diagnostics().iter().map(|diagnostic| diagnostic.code).collect())
+    }
+
+    #[test]
+    fn the_parts_of_a_profile_are_one_profile() {
+        let keys = keys_of_a_profile();
+        let (labels, rules, tags, whole) = (&keys[0][0], &keys[1][0], &keys[2][0], &keys[3][0]);
+        for (entries, profile_now, said) in [
+            (vec![], None, vec![]),
+            (vec![rules], Some("  1"), vec![]),
+            (vec![rules, tags, labels], Some("a=1 t 1"), vec![]),
+            (vec![tags, labels], Some("a=1 t 0 denies"), vec![Code::MissingReference]),
+            (vec![tags], Some(" t 0 denies"), vec![Code::MissingReference]),
+            (vec![rules, &keys[0][1]], Some("  1 denies"), vec![Code::InvalidName]),
+            (vec![whole, rules, labels], Some("a=3  1"), vec![Code::Duplicate, Code::Duplicate]),
+            (vec![whole], Some("a=3  1"), vec![]),
+        ] {
+            let mut catalog = Catalog::new();
+            entries.iter().for_each(|entry| drop(catalog.put(entry)));
+            assert_eq!(profile(&catalog), (profile_now.map(str::to_owned), said));
+        }
+    }
+
+    /// Whatever was put and deleted before, the state is that of the entries that are there.
+    #[test]
+    fn parts_have_no_history() {
+        let keys = keys_of_a_profile();
+        let mut random = 1_u32;
+        let mut below = |limit: usize| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 16) as usize % limit
+        };
+        let mut catalog = Catalog::new();
+        let mut there: BTreeMap<usize, &Entry> = BTreeMap::new();
+        let mut followed = None;
+        for _ in 0..2_000 {
+            let at = below(keys.len());
+            let forms = &keys[at];
+            let updates = match forms.get(below(forms.len() + 1)) {
+                Some(entry) => {
+                    there.insert(at, entry);
+                    catalog.put(entry)
+                }
+                None => {
+                    there.remove(&at);
+                    catalog.delete(&forms[0].key)
+                }
+            };
+            for update in updates {
+                followed = match update {
+                    Update::Put(resource) => Some(resource),
+                    Update::Delete(_) => None,
+                };
+            }
+            let mut fresh = Catalog::new();
+            there.values().for_each(|entry| drop(fresh.put(entry)));
+            assert_eq!(profile(&catalog), profile(&fresh), "{there:?}");
+            assert_eq!(followed.as_deref(), catalog.resources().next(), "{there:?}");
         }
     }
 }

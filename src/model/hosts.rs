@@ -1,14 +1,15 @@
-//! Which hosts manifests are about, before anything is decoded.
+//! Which hosts entries are about, before anything is decoded.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::datastore::{self, Event, Value};
+use super::decode::host_of;
+use crate::datastore::{self, Entry, Event, Value};
 
 /// The names of all nodes that are described, or that an endpoint is on.
 pub fn node_names(events: &[Event]) -> BTreeSet<Arc<str>> {
     let entries = events.iter().filter_map(|event| match event {
-        Event::Put(entry) => Some(&entry.node),
+        Event::Put(entry) => Some(entry),
         Event::Delete(_)
         | Event::Unreadable(_)
         | Event::Readable(_)
@@ -16,7 +17,12 @@ pub fn node_names(events: &[Event]) -> BTreeSet<Arc<str>> {
         | Event::InSync
         | Event::Lost => None,
     });
-    entries.filter_map(node_name).map(Arc::from).collect()
+    entries.filter_map(of_entry).map(Arc::from).collect()
+}
+
+/// Resources of today say it themselves wherever they are written; of Felix 2.1's store the keys do.
+fn of_entry(entry: &Entry) -> Option<&str> {
+    entry.path.as_ref().and_then(host_of).or_else(|| node_name(&entry.node))
 }
 
 fn node_name(resource: &datastore::Node) -> Option<&str> {

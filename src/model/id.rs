@@ -14,12 +14,24 @@ pub enum ResourceId {
     HostEndpoint(HostEndpointId),
     IpPool(Arc<str>),
     Node(Arc<str>),
-    Config(Arc<str>),
+    Config(ConfigId),
     ClusterInformation(Arc<str>),
+    Ready,
     /// Node and block.
     BlockAffinity(Arc<str>),
     /// The block's CIDR.
     IpamBlock(Arc<str>),
+}
+
+/// What parameters are kept in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConfigId {
+    /// A FelixConfiguration, by its name.
+    Felix(Arc<str>),
+    /// One parameter for all hosts, under a key of its own in Felix 2.1's store.
+    GlobalKey(Arc<str>),
+    /// One parameter for one host, likewise.
+    HostKey { host: Arc<str>, name: Arc<str> },
 }
 
 /// Which kind of policy; a name is unique within its kind and namespace.
@@ -118,6 +130,16 @@ impl fmt::Display for NetworkSetId {
     }
 }
 
+impl fmt::Display for ConfigId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Felix(name) => write!(f, "FelixConfiguration {name}"),
+            Self::GlobalKey(name) => write!(f, "config {name}"),
+            Self::HostKey { host, name } => write!(f, "config {name} of {host}"),
+        }
+    }
+}
+
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -130,7 +152,8 @@ impl fmt::Display for ResourceId {
             Self::HostEndpoint(id) => write!(f, "HostEndpoint {id}"),
             Self::IpPool(name) => write!(f, "IPPool {name}"),
             Self::Node(name) => write!(f, "Node {name}"),
-            Self::Config(name) => write!(f, "FelixConfiguration {name}"),
+            Self::Config(id) => id.fmt(f),
+            Self::Ready => f.write_str("Ready"),
             Self::ClusterInformation(name) => write!(f, "ClusterInformation {name}"),
             Self::BlockAffinity(name) => write!(f, "BlockAffinity {name}"),
             Self::IpamBlock(name) => write!(f, "IPAMBlock {name}"),

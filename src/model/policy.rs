@@ -1,9 +1,8 @@
-//! Policies, profiles and tiers.
+//! Policies and tiers.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::Labels;
 use super::id::PolicyId;
 use super::rule::Rule;
 use crate::datastore::Place;
@@ -91,20 +90,6 @@ pub struct Policy {
     pub invalid: bool,
     /// `AssumeNeededOnEveryNode`: programmed even where it selects nothing.
     pub needed_everywhere: bool,
-    pub place: Place,
-}
-
-/// Labels that endpoints inherit, and the rules that count where no policy has the last word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
-    pub name: Arc<str>,
-    pub labels: Labels,
-    /// v1: usable in rules by name, and inherited as labels without a value.
-    pub tags: Vec<Arc<str>>,
-    pub ingress: Vec<Rule>,
-    pub egress: Vec<Rule>,
-    /// Some of it could not be understood: it denies.
-    pub invalid: bool,
     pub place: Place,
 }
 

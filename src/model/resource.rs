@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::endpoint::{HostEndpoint, WorkloadEndpoint};
-use super::id::ResourceId;
+use super::id::{ConfigId, ResourceId};
 use super::network::{BlockAffinity, IpPool, IpamBlock, NetworkSet, Node};
-use super::policy::{Policy, Profile, Tier};
+use super::policy::{Policy, Tier};
+use super::profile::Profile;
 use crate::datastore::Place;
+use crate::labels::Selector;
 
 /// A resource that an enforcer has a use for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,23 +21,54 @@ pub enum Resource {
     HostEndpoint(HostEndpoint),
     IpPool(IpPool),
     Node(Node),
-    /// FelixConfiguration.
+    /// FelixConfiguration, or a parameter of Felix 2.1's store.
     Config(ConfigResource),
-    ClusterInformation(ConfigResource),
+    ClusterInformation(ClusterInformation),
+    /// Felix 2.1's flag that a store is set up.
+    Ready(ReadyFlag),
     BlockAffinity(BlockAffinity),
     IpamBlock(IpamBlock),
 }
 
-/// A FelixConfiguration (`default`, `node.<name>` or another) or ClusterInformation: one text a parameter.
+/// Parameters that are kept together: one text each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigResource {
-    pub name: Arc<str>,
-    /// Which nodes it is for, where it is neither `default` nor `node.<name>`.
-    pub node_selector: Option<crate::labels::Selector>,
+    pub id: ConfigId,
+    pub scope: ConfigScope,
     /// RFC 3339, to choose the oldest of several that select a node.
     pub created: Option<Arc<str>>,
     /// In the order written.
     pub entries: Vec<ConfigEntry>,
+    pub place: Place,
+}
+
+/// Which hosts parameters are for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigScope {
+    /// All.
+    Global,
+    /// The one of that name.
+    Host(Arc<str>),
+    /// Those with such labels; none without a selector.
+    Selected(Option<Selector>),
+}
+
+/// What a cluster says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterInformation {
+    /// Only `default` counts.
+    pub name: Arc<str>,
+    /// Whether clients have finished setting the store up.
+    pub datastore_ready: Option<bool>,
+    /// What of it is a parameter too.
+    pub entries: Vec<ConfigEntry>,
+    pub place: Place,
+}
+
+/// Felix 2.1's `Ready`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyFlag {
+    pub ready: bool,
     pub place: Place,
 }
 
@@ -58,7 +91,8 @@ impl Resource {
             Self::HostEndpoint(endpoint) => ResourceId::HostEndpoint(endpoint.id.clone()),
             Self::IpPool(pool) => ResourceId::IpPool(Arc::clone(&pool.name)),
             Self::Node(node) => ResourceId::Node(Arc::clone(&node.name)),
-            Self::Config(config) => ResourceId::Config(Arc::clone(&config.name)),
+            Self::Config(config) => ResourceId::Config(config.id.clone()),
+            Self::Ready(_) => ResourceId::Ready,
             Self::ClusterInformation(info) => ResourceId::ClusterInformation(Arc::clone(&info.name)),
             Self::BlockAffinity(affinity) => ResourceId::BlockAffinity(Arc::clone(&affinity.name)),
             Self::IpamBlock(block) => ResourceId::IpamBlock(block.cidr.to_string().into()),
@@ -76,7 +110,9 @@ impl Resource {
             Self::HostEndpoint(endpoint) => &endpoint.place,
             Self::IpPool(pool) => &pool.place,
             Self::Node(node) => &node.place,
-            Self::Config(config) | Self::ClusterInformation(config) => &config.place,
+            Self::Config(config) => &config.place,
+            Self::ClusterInformation(info) => &info.place,
+            Self::Ready(flag) => &flag.place,
             Self::BlockAffinity(affinity) => &affinity.place,
             Self::IpamBlock(block) => &block.place,
         }

@@ -222,6 +222,7 @@ impl Calc {
             // Parameters are the business of whoever makes the settings; blocks are the routes'.
             Resource::Config(_)
             | Resource::ClusterInformation(_)
+            | Resource::Ready(_)
             | Resource::BlockAffinity(_)
             | Resource::IpamBlock(_) => {}
         }
@@ -239,6 +240,7 @@ impl Calc {
             ResourceId::Node(name) => self.network.delete_node(name),
             ResourceId::Config(_)
             | ResourceId::ClusterInformation(_)
+            | ResourceId::Ready
             | ResourceId::BlockAffinity(_)
             | ResourceId::IpamBlock(_) => {}
         }

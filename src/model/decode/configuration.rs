@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::fields::{Field, Mistake, Object, Unknown};
-use super::{metadata, name, selector};
+use super::{metadata, name, scalar, selector};
 use crate::config::{FieldError, FieldValue, field_to_text};
 use crate::datastore::{Node, Value};
+use crate::labels::Selector;
 use crate::model::diagnostic::Code;
-use crate::model::{ConfigEntry, ConfigResource};
+use crate::model::{ClusterInformation, ConfigEntry, ConfigId, ConfigResource, ConfigScope};
 
 /// Annotations that begin so override the field of the parameter that they name.
 const OVERRIDE: &str = "config.projectcalico.org/";
@@ -33,8 +34,19 @@ pub(super) fn felix(document: &Object<'_>) -> Option<ConfigResource> {
         }
     }
     let place = document.field().place();
-    let config = ConfigResource { name: name?, node_selector, created, entries, place };
+    let name = name?;
+    let scope = scope(&name, node_selector);
+    let config = ConfigResource { id: ConfigId::Felix(name), scope, created, entries, place };
     readable.then_some(config)
+}
+
+/// `default` is for all, `node.<name>` for that node; another name leaves it to the selector.
+fn scope(name: &str, selector: Option<Selector>) -> ConfigScope {
+    match (name, name.strip_prefix("node.")) {
+        ("default", _) => ConfigScope::Global,
+        (_, Some(host)) => ConfigScope::Host(host.into()),
+        (_, None) => ConfigScope::Selected(selector),
+    }
 }
 
 fn parameter(key: &str, value: &Field<'_>) -> Option<ConfigEntry> {
@@ -85,16 +97,11 @@ fn override_entry(entries: &mut Vec<ConfigEntry>, name: &str, value: &Field<'_>)
 }
 
 /// Fields of a ClusterInformation and the parameters that they are.
-const CLUSTER: [(&str, &str); 5] = [
-    ("clusterGUID", "ClusterGUID"),
-    ("clusterType", "ClusterType"),
-    ("calicoVersion", "CalicoVersion"),
-    ("datastoreReady", "DatastoreReady"),
-    ("variant", "Variant"),
-];
+const CLUSTER: [(&str, &str); 3] =
+    [("clusterGUID", "ClusterGUID"), ("clusterType", "ClusterType"), ("calicoVersion", "CalicoVersion")];
 
 /// A ClusterInformation.
-pub(super) fn cluster(document: &Object<'_>) -> Option<ConfigResource> {
+pub(super) fn cluster(document: &Object<'_>) -> Option<ClusterInformation> {
     const SPEC: &[&str] = &["clusterGUID", "clusterType", "calicoVersion", "datastoreReady", "variant"];
     let meta = metadata::v3(document);
     let name = metadata::name(&meta, &name::DNS_SUBDOMAIN);
@@ -104,6 +111,7 @@ pub(super) fn cluster(document: &Object<'_>) -> Option<ConfigResource> {
         Some(ConfigEntry { name: Arc::from(parameter), value: field.text()?.into(), place: field.place() })
     };
     let entries = CLUSTER.into_iter().filter_map(entry).collect();
+    let datastore_ready = spec.read("datastoreReady", scalar::boolean);
     let place = document.field().place();
-    Some(ConfigResource { name: name?, node_selector: None, created: None, entries, place })
+    Some(ClusterInformation { name: name?, datastore_ready, entries, place })
 }

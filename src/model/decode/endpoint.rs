@@ -141,61 +141,67 @@ fn common(document: &Object<'_>, spec: &Object<'_>) -> Option<Common> {
         spec.require("interfaceName").and_then(|field| field.read(named(name::interface(report.form))));
     let profiles = metadata::profiles(spec);
     let networks = spec.read_all("ipNetworks", scalar::host_net);
-    let nats = spec.get("ipNATs").map(|field| nats(&field, &networks)).unwrap_or_default();
-    for (gateway, v4) in [("ipv4Gateway", true), ("ipv6Gateway", false)] {
-        spec.read(gateway, |text| match scalar::address(text)? {
-            address if address.is_ipv4() == v4 => Ok(()),
-            address => {
-                Err(Mistake::value(format!("`{address}` is of the other IP version"), "wrong version"))
-            }
-        });
-    }
-    let mac =
-        spec.get("mac").filter(|field| !field.is_empty_text()).and_then(|field| field.read(scalar::mac));
+    let nats = spec
+        .get("ipNATs")
+        .map(|field| nats(&field, &["internalIP", "externalIP"], &networks))
+        .unwrap_or_default();
+    gateway(spec, "ipv4Gateway", true);
+    gateway(spec, "ipv6Gateway", false);
+    let mac = mac(spec);
     let common = Common { interface: interface?, profiles, networks, nats, mac };
     (report.errors() == 0).then_some(common)
 }
 
-fn nats(field: &Field<'_>, networks: &[IpNet]) -> Vec<NatMapping> {
-    field.items().filter_map(|item| nat(&item, networks)).collect()
+/// Nothing uses a gateway; it is still to be what it says.
+pub(super) fn gateway(spec: &Object<'_>, name: &'static str, v4: bool) {
+    let Some(field) = spec.get(name).filter(|field| !field.is_empty_text()) else { return };
+    field.read(|text| match scalar::address(text)? {
+        address if address.is_ipv4() == v4 => Ok(()),
+        address => Err(Mistake::value(format!("`{address}` is of the other IP version"), "wrong version")),
+    });
 }
 
-fn nat(field: &Field<'_>, networks: &[IpNet]) -> Option<NatMapping> {
-    let object = field.object(&["internalIP", "externalIP"], Unknown::RefusedInManifest);
-    let internal = object.require("internalIP").and_then(|field| field.read(scalar::address));
-    let external = object.require("externalIP").and_then(|field| field.read(scalar::address));
+pub(super) fn mac(spec: &Object<'_>) -> Option<Arc<str>> {
+    spec.get("mac").filter(|field| !field.is_empty_text())?.read(scalar::mac)
+}
+
+/// A list of pairs of addresses, the endpoint's own and the floating one, called by these names.
+pub(super) fn nats(
+    field: &Field<'_>,
+    names: &'static [&'static str; 2],
+    networks: &[IpNet],
+) -> Vec<NatMapping> {
+    field.items().filter_map(|item| nat(&item, names, networks)).collect()
+}
+
+fn nat(field: &Field<'_>, names: &'static [&'static str; 2], networks: &[IpNet]) -> Option<NatMapping> {
+    let object = field.object(names, Unknown::RefusedInManifest);
+    let [internal, external] = names.map(|name| object.require(name)?.read(scalar::address));
     let (internal, external) = (internal?, external?);
     if internal.is_ipv4() != external.is_ipv4() {
         field.error(Mistake::contradiction("addresses of two IP versions", "one IPv4, one IPv6"));
     }
     if !networks.iter().any(|net| net.addr() == internal) {
         let message = format!("`{internal}` is not an address of the endpoint");
-        field.error(Mistake::contradiction(message, "not in `ipNetworks`"));
+        field.error(Mistake::contradiction(message, "not in its networks"));
     }
     Some(NatMapping { internal, external })
 }
 
-/// The identity: what the name says (stored), or what the spec says and the name agrees with (manifest).
+/// The identity: what the name in the key says, or what the spec says and the name agrees with.
 fn parts(meta: &Object<'_>, spec: &Object<'_>) -> Option<Parts> {
     let written = meta.get("name");
-    match (spec.report().written(), &written) {
-        (Written::Stored, Some(field)) => {
-            let name = field.text()?;
-            let parts = Parts::split(name);
-            if parts.is_none() {
-                field.error(Mistake::new(
-                    Code::InvalidName,
-                    format!("`{name}` is not a workload endpoint's name"),
-                    "wanted: node-orchestrator-workload-endpoint, dashes within doubled",
-                ));
-            }
-            return parts;
+    if spec.report().resource_key().is_some() {
+        let name = metadata::name(meta, &name::DNS_SUBDOMAIN)?;
+        let parts = Parts::split(&name);
+        if parts.is_none() {
+            spec.report().root().error(Mistake::new(
+                Code::InvalidName,
+                format!("the key: `{name}` is not a workload endpoint's name"),
+                "wanted: node-orchestrator-workload-endpoint, dashes within doubled",
+            ));
         }
-        (Written::Stored, None) => {
-            meta.missing("name");
-            return None;
-        }
-        (Written::Manifest, _) => {}
+        return parts;
     }
     let part = |name| {
         let text = spec.require(name)?.read(scalar::text)?;
@@ -281,10 +287,7 @@ pub(super) fn host(document: &Object<'_>) -> Option<HostEndpoint> {
     let interface = spec.get("interfaceName").filter(|field| !field.is_empty_text());
     let expected_ips: Vec<IpAddr> = spec.read_all("expectedIPs", scalar::address);
     if interface.is_none() && spec.get("expectedIPs").is_none_or(|field| field.is_empty_list()) {
-        spec.field().error(
-            Mistake::new(Code::MissingField, "neither interface nor addresses", "which interface is it?")
-                .help("give `interfaceName` or `expectedIPs`"),
-        );
+        spec.field().error(unidentified("give `interfaceName` or `expectedIPs`"));
     }
     let interface =
         interface.and_then(|field| field.read(|text| host_interface(text, document.report().form)));
@@ -297,6 +300,11 @@ pub(super) fn host(document: &Object<'_>) -> Option<HostEndpoint> {
     let place = document.field().place();
     let endpoint = HostEndpoint { id, interface, expected_ips, labels, profiles, ports, place };
     (document.report().errors() == 0).then_some(endpoint)
+}
+
+/// A host endpoint that no interface can be.
+pub(super) fn unidentified(help: &str) -> Mistake {
+    Mistake::new(Code::MissingField, "neither interface nor addresses", "which interface is it?").help(help)
 }
 
 type HostParts<'s> = (Option<Arc<str>>, Option<Arc<str>>, Labels, Object<'s>);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::fields::{Field, Form, Mistake, Object, Unknown};
-use super::rule::Family;
+use super::rule::{Family, version_of_protocol};
 use super::{name, scalar, selector};
 use crate::datastore::Scalar;
 use crate::model::diagnostic::Code;
-use crate::model::{EntityMatch, PortRange, Protocol, Services};
+use crate::model::{EntityMatch, IpVersion, PortRange, Protocol, Services};
 
 const V3: &[&str] = &[
     "nets",
@@ -24,6 +24,29 @@ const V3: &[&str] = &[
 ];
 
 const V1: &[&str] = &["tag", "net", "selector", "ports", "notTag", "notNet", "notSelector", "notPorts"];
+
+/// What the fields of one side are called in the first form: within a side, or beside the other side's.
+pub(super) struct Names {
+    pub tag: &'static str,
+    pub net: &'static str,
+    pub selector: &'static str,
+    pub ports: &'static str,
+    pub not_tag: &'static str,
+    pub not_net: &'static str,
+    pub not_selector: &'static str,
+    pub not_ports: &'static str,
+}
+
+const V1_NAMES: Names = Names {
+    tag: "tag",
+    net: "net",
+    selector: "selector",
+    ports: "ports",
+    not_tag: "notTag",
+    not_net: "notNet",
+    not_selector: "notSelector",
+    not_ports: "notPorts",
+};
 
 /// Of each list of addresses (reference §1.2).
 const MOST_NETS: usize = 256;
@@ -56,6 +79,20 @@ pub(super) enum Transport {
     Unreadable,
 }
 
+impl Transport {
+    pub fn protocol(self) -> Option<Protocol> {
+        match self {
+            Self::Is(protocol) => Some(protocol),
+            Self::Absent | Self::Unreadable => None,
+        }
+    }
+
+    /// The only family that the protocol is of.
+    pub fn version(self) -> Option<IpVersion> {
+        self.protocol().and_then(version_of_protocol)
+    }
+}
+
 /// Reads one side of a rule. `namespace` is the policy's own, empty for a global one.
 pub(super) fn entity(
     rule: &Object<'_>,
@@ -65,40 +102,42 @@ pub(super) fn entity(
     family: &mut Family,
 ) -> EntityMatch {
     let Some(field) = rule.get(side.field()) else { return EntityMatch::default() };
-    let form = rule.report().form;
-    let object = field.object(known(form), Unknown::Refused);
-    let (ports, named_ports) = ports(&object, "ports", transport);
-    let (not_ports, not_named_ports) = self::ports(&object, "notPorts", transport);
-    let addresses = match form {
-        Form::V1 => v1(&object, family),
-        Form::V3 => v3(&object, namespace, family),
-    };
-    EntityMatch { ports, named_ports, not_ports, not_named_ports, ..addresses }
-}
-
-fn known(form: Form) -> &'static [&'static str] {
-    match form {
-        Form::V1 => V1,
-        Form::V3 => V3,
+    match rule.report().form {
+        Form::V1 => v1(&field.object(V1, Unknown::Refused), &V1_NAMES, transport, family),
+        Form::V3 => v3(&field.object(V3, Unknown::Refused), namespace, transport, family),
     }
 }
 
-fn v1(object: &Object<'_>, family: &mut Family) -> EntityMatch {
+/// One side of a rule of the first form, whose fields are called by these names.
+pub(super) fn v1(
+    object: &Object<'_>,
+    names: &Names,
+    transport: Transport,
+    family: &mut Family,
+) -> EntityMatch {
     let mut net = |name, read: fn(&Scalar) -> Result<IpNet, Mistake>| {
         object.get(name).and_then(|field| family.net(&field, read)).into_iter().collect()
     };
+    let (ports, named_ports) = ports(object, names.ports, transport);
+    let (not_ports, not_named_ports) = self::ports(object, names.not_ports, transport);
     EntityMatch {
-        nets: net("net", scalar::net),
-        not_nets: net("notNet", narrower_than_all),
-        selector: selector::selector(object, "selector"),
-        not_selector: selector::selector(object, "notSelector"),
-        tag: object.read("tag", name::named(&name::WORD)),
-        not_tag: object.read("notTag", name::named(&name::WORD)),
-        ..EntityMatch::default()
+        nets: net(names.net, scalar::net),
+        not_nets: net(names.not_net, narrower_than_all),
+        selector: selector::selector(object, names.selector),
+        not_selector: selector::selector(object, names.not_selector),
+        tag: object.read(names.tag, name::named(&name::WORD)),
+        not_tag: object.read(names.not_tag, name::named(&name::WORD)),
+        ports,
+        named_ports,
+        not_ports,
+        not_named_ports,
+        services: None,
     }
 }
 
-fn v3(object: &Object<'_>, namespace: &str, family: &mut Family) -> EntityMatch {
+fn v3(object: &Object<'_>, namespace: &str, transport: Transport, family: &mut Family) -> EntityMatch {
+    let (ports, named_ports) = ports(object, "ports", transport);
+    let (not_ports, not_named_ports) = self::ports(object, "notPorts", transport);
     let mut nets = |name, read: fn(&Scalar) -> Result<IpNet, Mistake>| {
         let Some(field) = object.get(name) else { return Vec::new() };
         field.at_most(MOST_NETS, "networks");
@@ -110,8 +149,13 @@ fn v3(object: &Object<'_>, namespace: &str, family: &mut Family) -> EntityMatch 
         not_nets: nets("notNets", |text| scalar::masked_net(text).and_then(|_| narrower_than_all(text))),
         selector: selector::of_entity(object, namespace, not_selector.is_some()),
         not_selector,
+        tag: None,
+        not_tag: None,
+        ports,
+        named_ports,
+        not_ports,
+        not_named_ports,
         services: object.get("services").and_then(|field| services(object, &field, namespace)),
-        ..EntityMatch::default()
     }
 }
 

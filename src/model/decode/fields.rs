@@ -4,8 +4,12 @@ mod object;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 pub(super) use object::{Object, Unknown};
+
+use super::key::{ResourceKey, StoredKey};
+use super::name::{self, Syntax};
 
 use crate::datastore::{Entry, Excerpt, Node, Place, Scalar, Span, Value, Written};
 use crate::model::diagnostic::{Code, Diagnostic, Severity};
@@ -20,6 +24,8 @@ pub(super) enum Form {
 /// What was found wrong in one entry so far.
 pub(super) struct Report<'e> {
     entry: &'e Entry,
+    /// What the entry's key says, where a store has it: that counts, whatever the document says.
+    key: Option<StoredKey<'e>>,
     pub form: Form,
     diagnostics: RefCell<Vec<Diagnostic>>,
     errors: Cell<usize>,
@@ -58,9 +64,10 @@ impl Mistake {
 }
 
 impl<'e> Report<'e> {
-    pub fn new(entry: &'e Entry, form: Form) -> Self {
+    pub fn new(entry: &'e Entry, form: Form, key: Option<StoredKey<'e>>) -> Self {
         Self {
             entry,
+            key,
             form,
             diagnostics: RefCell::default(),
             errors: Cell::new(0),
@@ -74,6 +81,25 @@ impl<'e> Report<'e> {
         Field { report: self, node: &self.entry.node, step: Step::Root, parent: None }
     }
 
+    /// The entry's key, where that says what a resource of today is called.
+    pub fn resource_key(&self) -> Option<ResourceKey<'e>> {
+        match self.key {
+            Some(StoredKey::Resource(key)) => Some(key),
+            Some(_) | None => None,
+        }
+    }
+
+    /// A name that the entry's key says.
+    pub fn name_in_key(&self, syntax: &Syntax, text: &str) -> Option<Arc<str>> {
+        match name::check(syntax, text) {
+            Ok(()) => Some(Arc::from(text)),
+            Err(mistake) => {
+                self.root().error(Mistake { message: format!("the key: {}", mistake.message), ..mistake });
+                None
+            }
+        }
+    }
+
     pub fn written(&self) -> Written {
         self.entry.origin.written
     }
@@ -84,6 +110,19 @@ impl<'e> Report<'e> {
 
     pub fn text(&self) -> &str {
         &self.entry.origin.text
+    }
+
+    /// That something else stands where a mapping should.
+    fn not_a_mapping(&self) -> Mistake {
+        self.yaml_help(Mistake::value("a mapping is wanted", "not a mapping"), "write `key: value`")
+    }
+
+    /// The mistake with a help that is about YAML, which only people write.
+    fn yaml_help(&self, mistake: Mistake, help: &str) -> Mistake {
+        match self.written() {
+            Written::Manifest => mistake.help(help),
+            Written::Stored => mistake,
+        }
     }
 
     /// How many errors there are: what was read while it grew is not to be trusted.
@@ -100,12 +139,19 @@ impl<'e> Report<'e> {
         self.diagnostics.into_inner()
     }
 
+    fn subject(&self) -> Option<String> {
+        match &self.key {
+            Some(key) => Some(key.to_string()),
+            None => subject(&self.entry.node),
+        }
+    }
+
     fn push(&self, severity: Severity, span: Span, path: &str, mistake: Mistake) {
         if severity == Severity::Error {
             self.errors.set(self.errors.get() + 1);
         }
         let Mistake { code, message, label, help } = mistake;
-        let subject = self.subject.get_or_init(|| subject(&self.entry.node)).as_deref();
+        let subject = self.subject.get_or_init(|| self.subject()).as_deref();
         let message = match (subject, path) {
             (None, "") => message,
             (None, path) => format!("{path}: {message}"),
@@ -234,9 +280,8 @@ impl<'a> Field<'a> {
         let nodes: &[Node] = match &self.node.value {
             Value::Sequence(nodes) => nodes,
             Value::Scalar(_) | Value::Mapping(_) => {
-                self.error(
-                    Mistake::value("a list is wanted", "not a list").help("begin each item with `- `"),
-                );
+                let mistake = Mistake::value("a list is wanted", "not a list");
+                self.error(self.report.yaml_help(mistake, "begin each item with `- `"));
                 &[]
             }
         };
@@ -272,7 +317,7 @@ impl<'a> Field<'a> {
         let entries = match &self.node.value {
             Value::Mapping(entries) => entries.as_slice(),
             Value::Scalar(_) | Value::Sequence(_) => {
-                self.error(Mistake::value("a mapping is wanted", "not a mapping").help("write `key: value`"));
+                self.error(self.report.not_a_mapping());
                 &[]
             }
         };

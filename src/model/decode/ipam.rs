@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::fields::{Mistake, Object, Unknown};
+use ipnet::IpNet;
+
+use super::fields::{Field, Mistake, Object, Unknown};
 use super::{metadata, name, scalar};
-use crate::datastore::{Scalar, Written};
+use crate::datastore::{Place, Scalar, Written};
 use crate::model::{BlockAffinity, IpamBlock};
 
 const AFFINITY: &[&str] = &["state", "node", "type", "cidr", "deleted"];
@@ -15,20 +17,35 @@ pub(super) fn affinity(document: &Object<'_>) -> Option<BlockAffinity> {
     let spec = document.object("spec", AFFINITY, Unknown::Tolerated);
     let node = spec.require("node").and_then(|field| field.read(name::named(&name::WORD)));
     let cidr = spec.require("cidr").and_then(|field| field.read(scalar::masked_net));
-    let deleted = spec.read("deleted", flag).unwrap_or(false);
-    let leaving = spec.text("state").is_some_and(|state| &*state == "pendingDeletion");
-    let name = match (meta.get("name"), meta.report().written()) {
-        (Some(field), _) => field.read(name::named(&name::DNS_SUBDOMAIN))?,
-        (None, Written::Manifest) => {
-            Arc::from(format!("{}-{}", node.as_ref()?, cidr?.to_string().replace(['.', ':', '/'], "-")))
-        }
-        (None, Written::Stored) => {
-            meta.missing("name");
-            return None;
-        }
+    let standing = stands(&spec);
+    let name = if meta.get("name").is_none() && meta.report().written() == Written::Manifest {
+        affinity_name(node.as_deref()?, cidr?)
+    } else {
+        metadata::name(&meta, &name::DNS_SUBDOMAIN)?
     };
     let affinity = BlockAffinity { name, node: node?, cidr: cidr?, place: document.field().place() };
-    (document.report().errors() == 0 && !deleted && !leaving).then_some(affinity)
+    (document.report().errors() == 0 && standing).then_some(affinity)
+}
+
+/// What a store has of a node and a block: a state, or nothing at all.
+pub(super) fn stored_affinity(root: &Field<'_>, node: &str, cidr: IpNet) -> Option<BlockAffinity> {
+    let node = root.report.name_in_key(&name::WORD, node);
+    let standing =
+        root.is_null() || root.is_empty_text() || stands(&root.object(AFFINITY, Unknown::Tolerated));
+    let name = affinity_name(node.as_deref()?, cidr);
+    let affinity = BlockAffinity { name, node: node?, cidr, place: root.place() };
+    (root.report.errors() == 0 && standing).then_some(affinity)
+}
+
+fn affinity_name(node: &str, cidr: IpNet) -> Arc<str> {
+    Arc::from(format!("{node}-{}", cidr.to_string().replace(['.', ':', '/'], "-")))
+}
+
+/// Whether an affinity is not about to go.
+fn stands(affinity: &Object<'_>) -> bool {
+    let deleted = affinity.read("deleted", flag).unwrap_or(false);
+    let leaving = affinity.text("state").is_some_and(|state| &*state == "pendingDeletion");
+    !deleted && !leaving
 }
 
 /// The kind's `deleted` is a text in some versions and a boolean in others.
@@ -60,11 +77,26 @@ pub(super) fn block(document: &Object<'_>) -> Option<IpamBlock> {
     metadata::v3(document);
     let spec = document.object("spec", BLOCK, Unknown::Tolerated);
     let cidr = spec.require("cidr").and_then(|field| field.read(scalar::masked_net));
-    let node = node_of(&spec);
-    let borrowed = borrowed(&spec, node.as_deref());
+    block_of(&spec, cidr?, document.field().place())
+}
+
+/// The block itself, as a store has it: its key has its CIDR.
+pub(super) fn stored_block(root: &Field<'_>, cidr: IpNet) -> Option<IpamBlock> {
+    let block = root.object(BLOCK, Unknown::Tolerated);
+    if let Some(field) = block.get("cidr")
+        && field.read(scalar::masked_net).is_some_and(|written| written != cidr)
+    {
+        field.error(Mistake::contradiction(format!("the key says `{cidr}`"), "another CIDR"));
+    }
+    block_of(&block, cidr, root.place())
+}
+
+fn block_of(spec: &Object<'_>, cidr: IpNet, place: Place) -> Option<IpamBlock> {
+    let node = node_of(spec);
+    let borrowed = borrowed(spec, node.as_deref());
     let deleted = spec.read("deleted", flag).unwrap_or(false);
-    let block = IpamBlock { cidr: cidr?, node, borrowed, place: document.field().place() };
-    (document.report().errors() == 0 && !deleted).then_some(block)
+    let block = IpamBlock { cidr, node, borrowed, place };
+    (spec.report().errors() == 0 && !deleted).then_some(block)
 }
 
 /// `host:<node>`; another affinity (`virtual:…`) is no node's.

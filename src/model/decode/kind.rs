@@ -69,7 +69,25 @@ const V3: &[(&str, Kind)] = &[
     ("StagedNetworkPolicy", Kind::Unused),
 ];
 
-const V3_VERSION: &str = "projectcalico.org/v3";
+/// What keys call the kinds that an enforcer has a use for (reference §2.1).
+const PLURALS: &[(&str, &str, Kind)] = &[
+    ("globalnetworkpolicies", "GlobalNetworkPolicy", Kind::V3Policy(PolicyKind::GlobalNetworkPolicy)),
+    ("networkpolicies", "NetworkPolicy", Kind::V3Policy(PolicyKind::NetworkPolicy)),
+    ("tiers", "Tier", Kind::Tier),
+    ("profiles", "Profile", Kind::Profile),
+    ("globalnetworksets", "GlobalNetworkSet", Kind::NetworkSet { namespaced: false }),
+    ("networksets", "NetworkSet", Kind::NetworkSet { namespaced: true }),
+    ("workloadendpoints", "WorkloadEndpoint", Kind::WorkloadEndpoint),
+    ("hostendpoints", "HostEndpoint", Kind::HostEndpoint),
+    ("ippools", "IPPool", Kind::IpPool),
+    ("nodes", "Node", Kind::Node),
+    ("felixconfigurations", "FelixConfiguration", Kind::FelixConfiguration),
+    ("clusterinformations", "ClusterInformation", Kind::ClusterInformation),
+    ("blockaffinities", "BlockAffinity", Kind::BlockAffinity),
+];
+
+/// The API version of today's documents.
+pub(super) const V3_VERSION: &str = "projectcalico.org/v3";
 
 /// Kinds of Kubernetes that share `apiVersion: v1` with Calico of 2017.
 const KUBERNETES: &[&str] = &[
@@ -148,6 +166,35 @@ pub(super) fn kind(form: Form, name: &str) -> Result<Kind, Stranger> {
             (None, None) => mistake,
         },
     ))
+}
+
+/// The kind that a store keeps under `plural`, and its name; none where nothing enforces it.
+pub(super) fn stored(plural: &str) -> Option<(&'static str, Kind)> {
+    PLURALS.iter().find(|(known, _, _)| *known == plural).map(|&(_, name, kind)| (name, kind))
+}
+
+impl Kind {
+    /// Whether a v3 resource of this kind is in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        match self {
+            Self::V3Policy(PolicyKind::NetworkPolicy)
+            | Self::NetworkSet { namespaced: true }
+            | Self::WorkloadEndpoint => true,
+            Self::Policy
+            | Self::V3Policy(PolicyKind::GlobalNetworkPolicy)
+            | Self::Profile
+            | Self::Tier
+            | Self::NetworkSet { namespaced: false }
+            | Self::HostEndpoint
+            | Self::IpPool
+            | Self::Node
+            | Self::FelixConfiguration
+            | Self::ClusterInformation
+            | Self::BlockAffinity
+            | Self::IpamBlock
+            | Self::Unused => false,
+        }
+    }
 }
 
 fn kinds(form: Form) -> &'static [(&'static str, Kind)] {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::fields::{Field, Form, Mistake, Object};
+use super::kind::Kind;
 use super::name::{self, Syntax};
-use crate::datastore::Written;
+use crate::datastore::{Value, Written};
 use crate::model::Labels;
 use crate::model::diagnostic::Code;
 
@@ -35,23 +36,48 @@ pub(super) fn v3<'s>(document: &'s Object<'_>) -> Object<'s> {
     document.object("metadata", V3, document.unknown())
 }
 
-/// The resource's name, which must be there.
+/// The resource's name: of its key, or as it is written, and then it must be there.
 pub(super) fn name(metadata: &Object<'_>, syntax: &Syntax) -> Option<Arc<str>> {
-    metadata.require("name")?.read(name::named(syntax))
+    let Some(key) = metadata.report().resource_key() else {
+        return metadata.require("name")?.read(name::named(syntax));
+    };
+    // Clients of before v3.32 put the tier in front of a policy's name, in the key or here.
+    let policy = matches!(key.kind, Kind::V3Policy(_));
+    warn_of_other(metadata, "name", key.name, |written| {
+        written == key.name || policy && without_tier(written) == without_tier(key.name)
+    });
+    metadata.report().name_in_key(syntax, key.name)
 }
 
 /// The namespace of a namespaced kind.
 pub(super) fn namespace(metadata: &Object<'_>) -> Option<Arc<str>> {
-    match (metadata.get("namespace"), metadata.report().written()) {
-        (Some(field), _) => field.read(name::named(&name::DNS_LABEL)),
-        // In the default namespace it might be taken for another one's resource.
-        (None, Written::Manifest) if metadata.misspells("namespace") => None,
-        (None, Written::Manifest) => Some(Arc::from(DEFAULT_NAMESPACE)),
-        (None, Written::Stored) => {
-            metadata.missing("namespace");
-            None
-        }
+    if let Some(namespace) = metadata.report().resource_key().and_then(|key| key.namespace) {
+        warn_of_other(metadata, "namespace", namespace, |written| written == namespace);
+        return metadata.report().name_in_key(&name::DNS_LABEL, namespace);
     }
+    match metadata.get("namespace") {
+        Some(field) => field.read(name::named(&name::DNS_LABEL)),
+        // In the default namespace it might be taken for another one's resource.
+        None if metadata.misspells("namespace") => None,
+        None => Some(Arc::from(DEFAULT_NAMESPACE)),
+    }
+}
+
+/// Says that the document calls itself something else than its key does.
+fn warn_of_other(metadata: &Object<'_>, name: &'static str, in_key: &str, same: impl FnOnce(&str) -> bool) {
+    let Some(field) = metadata.get(name) else { return };
+    let agrees = match &field.node().value {
+        Value::Scalar(scalar) => same(&scalar.text),
+        Value::Sequence(_) | Value::Mapping(_) => false,
+    };
+    if !agrees {
+        let message = format!("the key says `{in_key}`, and the key counts");
+        field.warn(Mistake::new(Code::InvalidName, message, "passed over"));
+    }
+}
+
+fn without_tier(name: &str) -> &str {
+    name.strip_prefix("default.").unwrap_or(name)
 }
 
 /// Says that a namespace does nothing on a global kind.
@@ -86,7 +112,8 @@ pub(super) fn labels(object: &Object<'_>, name: &'static str) -> Labels {
     object.get(name).map(|field| read_labels(&field)).unwrap_or_default()
 }
 
-fn read_labels(field: &Field<'_>) -> Labels {
+/// A mapping of labels; an unreadable one is reported and left out.
+pub(super) fn read_labels(field: &Field<'_>) -> Labels {
     let syntax = name::label_key(field.report.form);
     field
         .pairs()

@@ -15,6 +15,7 @@ mod endpoint_name;
 mod entity;
 mod fields;
 mod ipam;
+mod key;
 mod kind;
 mod metadata;
 mod name;
@@ -23,48 +24,101 @@ mod policy;
 mod rule;
 mod scalar;
 mod selector;
+mod stored;
+mod tier;
+
+use std::sync::Arc;
 
 use fields::{Form, Mistake, Object, Report, Unknown};
+use key::StoredKey;
 use kind::{Kind, Stranger};
+pub(super) use stored::host_of;
 
 use super::diagnostic::Code;
-use super::{Diagnostic, Effect, Resource, Severity};
+use super::{Diagnostic, Effect, ProfilePart, Resource, Severity};
 use crate::datastore::{Entry, Value};
 
 /// What an entry says, and what is wrong with it.
 #[derive(Clone, Debug, Default)]
 pub struct Decoded {
     /// None where there is nothing to enforce: of no use to us, or not to be understood.
-    pub resource: Option<Resource>,
+    pub content: Option<Content>,
     /// In the order found.
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// What an entry says that could be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    Resource(Arc<Resource>),
+    /// A part of a resource, which other entries complete.
+    ProfilePart(ProfilePart),
+}
+
+impl From<Resource> for Content {
+    fn from(resource: Resource) -> Self {
+        Self::Resource(Arc::new(resource))
+    }
+}
+
+impl Decoded {
+    /// The resource that the entry is the whole of.
+    pub fn resource(&self) -> Option<&Resource> {
+        match &self.content {
+            Some(Content::Resource(resource)) => Some(resource),
+            Some(Content::ProfilePart(_)) | None => None,
+        }
+    }
+}
+
 const DOCUMENT: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
 
-/// Reads `entry` as a resource of either form of the API.
+/// Reads `entry`: a document of either form of the API, or what a store has under its key.
 pub fn decode(entry: &Entry) -> Decoded {
-    let mut report = Report::new(entry, Form::V3);
+    let Some(path) = &entry.path else {
+        return manifest(entry);
+    };
+    match StoredKey::of(path) {
+        Some(key) => {
+            let report = Report::new(entry, stored::form(&key), Some(key.clone()));
+            let content = stored::read(&report, &key);
+            decoded(report, content)
+        }
+        None => Decoded::default(),
+    }
+}
+
+fn manifest(entry: &Entry) -> Decoded {
+    let mut report = Report::new(entry, Form::V3, None);
     let resource = identify(&report).and_then(|(form, kind)| {
         report.form = form;
         resource(&report, kind)
     });
+    decoded(report, resource.map(Content::from))
+}
+
+fn decoded(report: Report<'_>, content: Option<Content>) -> Decoded {
     let mut diagnostics = report.into_diagnostics();
-    let effect = effect(resource.as_ref());
+    let effect = effect(content.as_ref());
     for error in diagnostics.iter_mut().filter(|diagnostic| diagnostic.severity == Severity::Error) {
         error.effect = Some(effect);
     }
-    Decoded { resource, diagnostics }
+    Decoded { content, diagnostics }
 }
 
 /// What errors in an entry make of it.
-fn effect(resource: Option<&Resource>) -> Effect {
-    match resource {
-        None => Effect::LeftOut,
-        Some(Resource::Policy(policy)) if policy.invalid => Effect::PolicyDenies,
-        Some(Resource::Profile(profile)) if profile.invalid => Effect::ProfileDenies,
-        Some(Resource::Tier(tier)) if tier.invalid => Effect::TierDenies,
-        Some(_) => Effect::WithoutUnreadable,
+fn effect(content: Option<&Content>) -> Effect {
+    let resource = match content {
+        None => return Effect::LeftOut,
+        Some(Content::ProfilePart(part)) if part.invalid => return Effect::ProfileDenies,
+        Some(Content::ProfilePart(_)) => return Effect::WithoutUnreadable,
+        Some(Content::Resource(resource)) => resource,
+    };
+    match &**resource {
+        Resource::Policy(policy) if policy.invalid => Effect::PolicyDenies,
+        Resource::Profile(profile) if profile.invalid => Effect::ProfileDenies,
+        Resource::Tier(tier) if tier.invalid => Effect::TierDenies,
+        _ => Effect::WithoutUnreadable,
     }
 }
 
@@ -96,11 +150,13 @@ fn identify(report: &Report<'_>) -> Option<(Form, Kind)> {
     None
 }
 
+/// The document as a resource of that kind.
 fn resource(report: &Report<'_>, kind: Kind) -> Option<Resource> {
     if kind == Kind::Unused {
         return None;
     }
     let document = report.root().object(DOCUMENT, unknown_fields(kind));
+    stored::agree(&document);
     resource_of(&document, kind)
 }
 
@@ -128,7 +184,7 @@ fn resource_of(document: &Object<'_>, kind: Kind) -> Option<Resource> {
         Kind::Policy => Resource::Policy(policy::v1(document)?),
         Kind::V3Policy(kind) => Resource::Policy(policy::v3(document, kind)?),
         Kind::Profile => Resource::Profile(policy::profile(document)?),
-        Kind::Tier => Resource::Tier(policy::tier(document)?),
+        Kind::Tier => Resource::Tier(tier::tier(document)?),
         Kind::NetworkSet { namespaced } => Resource::NetworkSet(network::set(document, namespaced)?),
         Kind::WorkloadEndpoint => Resource::WorkloadEndpoint(match form {
             Form::V1 => endpoint::workload_v1(document)?,
@@ -148,5 +204,7 @@ fn resource_of(document: &Object<'_>, kind: Kind) -> Option<Resource> {
     })
 }
 
+#[cfg(test)]
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;

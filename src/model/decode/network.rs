@@ -129,14 +129,26 @@ pub(super) fn pool_v1(document: &Object<'_>) -> Option<IpPool> {
     let meta = document.object("metadata", &["cidr"], Unknown::RefusedInManifest);
     let spec = document.object("spec", &["ipip", "nat-outgoing", "disabled"], Unknown::RefusedInManifest);
     let cidr = meta.require("cidr").and_then(|field| field.read(scalar::net));
-    let ipip = v1_ipip(&spec.object("ipip", &["enabled", "mode"], Unknown::RefusedInManifest));
+    let ipip = spec.object("ipip", &["enabled", "mode"], Unknown::RefusedInManifest);
+    let mode = v1_mode(&ipip, "mode");
+    let enabled = ipip.read("enabled", scalar::boolean).unwrap_or(false);
+    let ipip = if enabled { mode } else { EncapMode::Never };
     let nat_outgoing = spec.read("nat-outgoing", scalar::boolean).unwrap_or(false);
     let disabled = spec.read("disabled", scalar::boolean).unwrap_or(false);
-    let cidr = cidr?;
-    if let Some(field) = meta.get("cidr") {
-        let block = if matches!(cidr, IpNet::V4(_)) { 26 } else { 122 };
-        check_range(&field, cidr, block, ipip != EncapMode::Never, disabled);
-    }
+    v1_pool(document.field(), &meta.get("cidr")?, cidr?, ipip, nat_outgoing, disabled)
+}
+
+/// A pool of 2017, of which all has been read; None where some of it was wrong. `field` is where its CIDR is written.
+pub(super) fn v1_pool(
+    root: &Field<'_>,
+    field: &Field<'_>,
+    cidr: IpNet,
+    ipip: EncapMode,
+    nat_outgoing: bool,
+    disabled: bool,
+) -> Option<IpPool> {
+    let block = if matches!(cidr, IpNet::V4(_)) { 26 } else { 122 };
+    check_range(field, cidr, block, ipip != EncapMode::Never, disabled);
     let pool = IpPool {
         name: cidr.to_string().replace('/', "-").into(),
         cidr,
@@ -144,17 +156,16 @@ pub(super) fn pool_v1(document: &Object<'_>) -> Option<IpPool> {
         vxlan: EncapMode::Never,
         nat_outgoing,
         load_balancer_only: false,
-        place: document.field().place(),
+        place: root.place(),
     };
-    document.report().all_readable().then_some(pool)
+    root.report.all_readable().then_some(pool)
 }
 
-fn v1_ipip(ipip: &Object<'_>) -> EncapMode {
+/// How an enabled tunnel of 2017 is used.
+pub(super) fn v1_mode(object: &Object<'_>, name: &'static str) -> EncapMode {
     let modes =
         [("", EncapMode::Always), ("always", EncapMode::Always), ("cross-subnet", EncapMode::CrossSubnet)];
-    let enabled = ipip.read("enabled", scalar::boolean).unwrap_or(false);
-    let mode = ipip.read("mode", scalar::choice(&modes)).unwrap_or(EncapMode::Always);
-    if enabled { mode } else { EncapMode::Never }
+    object.read(name, scalar::choice(&modes)).unwrap_or(EncapMode::Always)
 }
 
 fn check_range(field: &Field<'_>, cidr: IpNet, block: u8, ipip: bool, disabled: bool) {

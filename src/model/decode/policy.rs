@@ -1,17 +1,14 @@
-//! Policies, profiles and tiers (reference §1.1, §1.4, §1.5, §3.1; felix-2.1 §1.3, §1.4).
+//! Policies and profiles (reference §1.1, §1.5, §3.1; felix-2.1 §1.3, §1.4, §2.2).
 
 use std::sync::Arc;
 
 use super::fields::{Field, Form, Mistake, Object, Unknown};
 use super::name::{self, named};
 use super::rule::{Way, rules};
-use super::{metadata, scalar, selector};
+use super::{metadata, scalar, selector, stored};
 use crate::datastore::Written;
 use crate::labels::Selector;
-use crate::model::diagnostic::Code;
-use crate::model::{
-    BUILT_IN_TIERS, Labels, Order, Policy, PolicyId, PolicyKind, Profile, Stage, Tier, TierDefault, Types,
-};
+use crate::model::{Labels, Order, Policy, PolicyId, PolicyKind, Profile, Rule, Stage, Types};
 
 const GLOBAL: &[&str] = &[
     "tier",
@@ -43,9 +40,6 @@ const V1: &[&str] = &["order", "ingress", "egress", "selector", "doNotTrack"];
 
 const DEFAULT_TIER: &str = "default";
 
-/// The order that clients give a tier without one.
-const TIER_ORDER: f64 = 1_000_000.0;
-
 /// Where a policy stands, what it selects, when it counts.
 struct Scope {
     id: PolicyId,
@@ -71,7 +65,9 @@ pub(super) fn v3(document: &Object<'_>, kind: PolicyKind) -> Option<Policy> {
 /// A policy of Felix 2.1: both directions, in the tier `default`.
 pub(super) fn v1(document: &Object<'_>) -> Option<Policy> {
     let spec = document.object("spec", V1, Unknown::MisspeltRefused);
-    let scope = v1_scope(document, &spec);
+    let meta = document.object("metadata", &["name", "annotations"], Unknown::RefusedInManifest);
+    let name = metadata::name(&meta, &name::NAMESPACED_WORD);
+    let scope = v1_scope(document, &spec, name, "doNotTrack");
     policy(document, &spec, scope)
 }
 
@@ -82,21 +78,33 @@ fn policy(document: &Object<'_>, spec: &Object<'_>, scope: Option<Scope>) -> Opt
     // Also where the policy is lost: all that is wrong is said at once.
     let ingress = rules(spec, Way::Ingress, &namespace);
     let egress = rules(spec, Way::Egress, &namespace);
-    let Scope { id, tier, order, selector, types, stage } = scope?;
-    Some(Policy {
-        id,
-        tier,
-        order,
-        selector,
-        selector_place: spec.get("selector").map_or(document.field().place(), |field| field.place()),
-        types,
-        stage,
-        ingress,
-        egress,
-        invalid: document.report().errors() > 0,
-        needed_everywhere: false,
-        place: document.field().place(),
-    })
+    Some(scope?.policy(document, spec, ingress, egress))
+}
+
+impl Scope {
+    fn policy(
+        self,
+        document: &Object<'_>,
+        spec: &Object<'_>,
+        ingress: Vec<Rule>,
+        egress: Vec<Rule>,
+    ) -> Policy {
+        let Self { id, tier, order, selector, types, stage } = self;
+        Policy {
+            id,
+            tier,
+            order,
+            selector,
+            selector_place: spec.get("selector").map_or(document.field().place(), |field| field.place()),
+            types,
+            stage,
+            ingress,
+            egress,
+            invalid: document.report().errors() > 0,
+            needed_everywhere: false,
+            place: document.field().place(),
+        }
+    }
 }
 
 fn v3_scope(document: &Object<'_>, spec: &Object<'_>, kind: PolicyKind) -> Option<Scope> {
@@ -132,14 +140,27 @@ fn v3_scope(document: &Object<'_>, spec: &Object<'_>, kind: PolicyKind) -> Optio
     selects.then_some(scope)
 }
 
-fn v1_scope(document: &Object<'_>, spec: &Object<'_>) -> Option<Scope> {
-    let meta = document.object("metadata", &["name", "annotations"], Unknown::RefusedInManifest);
-    let name = metadata::name(&meta, &name::NAMESPACED_WORD);
+/// A policy of Felix 2.1 as its own store has it: flat, named by its key.
+pub(super) fn backend(policy: &Object<'_>, name: &str) -> Option<Policy> {
+    let name = policy.report().name_in_key(&name::NAMESPACED_WORD, name);
+    let scope = v1_scope(policy, policy, name, "untracked");
+    let ingress = stored::rules(policy, Way::Ingress);
+    let egress = stored::rules(policy, Way::Egress);
+    Some(scope?.policy(policy, policy, ingress, egress))
+}
+
+/// `untracked` is what the flag of untracked policies is called.
+fn v1_scope(
+    document: &Object<'_>,
+    spec: &Object<'_>,
+    name: Option<Arc<str>>,
+    untracked: &'static str,
+) -> Option<Scope> {
     let selector = selector::selector(spec, "selector").unwrap_or_else(Selector::all);
     let selects = selects(document, spec);
     // From here on a mistake no longer makes the policy absent.
     let order = order(document, spec);
-    let untracked = spec.read("doNotTrack", scalar::boolean).unwrap_or(false);
+    let untracked = spec.read(untracked, scalar::boolean).unwrap_or(false);
     let scope = Scope {
         id: PolicyId { kind: PolicyKind::GlobalNetworkPolicy, namespace: Arc::default(), name: name? },
         tier: Arc::from(DEFAULT_TIER),
@@ -155,13 +176,14 @@ fn v1_scope(document: &Object<'_>, spec: &Object<'_>) -> Option<Scope> {
 /// of the document, nor in a misspelt `spec`.
 fn selects(document: &Object<'_>, spec: &Object<'_>) -> bool {
     let misplaced = spec.get("selector").is_none() && document.refused_names().any(|name| name == "selector");
-    let no_spec = document.get("spec").is_none() && document.refused_names().next().is_some();
+    let no_spec =
+        document.knows("spec") && document.get("spec").is_none() && document.refused_names().next().is_some();
     document.report().all_readable() && !spec.misspells("selector") && !misplaced && !no_spec
 }
 
 /// Whether `name` is not in `spec`, and may be what an unknown field of it or of the document means. The field of
 /// another kind of policy means what it says.
-fn unread(document: &Object<'_>, spec: &Object<'_>, name: &'static str) -> bool {
+pub(super) fn unread(document: &Object<'_>, spec: &Object<'_>, name: &'static str) -> bool {
     let mut refused = document.refused_names().chain(spec.refused_names());
     spec.get(name).is_none() && refused.any(|refused| refused == name || !GLOBAL.contains(&refused))
 }
@@ -340,49 +362,4 @@ pub(super) fn profile(document: &Object<'_>) -> Option<Profile> {
     let egress = rules(&spec, Way::Egress, "");
     let invalid = document.report().errors() > 0;
     Some(Profile { name: name?, labels, tags, ingress, egress, invalid, place: document.field().place() })
-}
-
-/// A Tier. A wrong action denies, as an unknown tier does; an unknown field changes nothing of what the others say.
-///
-/// One whose order can't be read comes first, and its policies deny: at its own place or behind, what it denies could
-/// lose to what others allow; as it is, what it allows could beat what others deny.
-pub(super) fn tier(document: &Object<'_>) -> Option<Tier> {
-    let report = document.report();
-    let meta = metadata::v3(document);
-    metadata::refuse_namespace(&meta);
-    let name = metadata::name(&meta, &name::DNS_LABEL);
-    let spec = document.object("spec", &["order", "defaultAction"], Unknown::MisspeltRefused);
-    let absent = match report.written() {
-        Written::Manifest => Order::new(TIER_ORDER),
-        Written::Stored => Some(Order::LAST),
-    };
-    let order = spec.get("order").map_or(absent, |field| field.read(scalar::order));
-    let placed = report.all_readable() && !unread(document, &spec, "order");
-    let actions = [("Deny", TierDefault::Deny), ("Pass", TierDefault::Pass)];
-    let default_action = spec.read("defaultAction", scalar::choice(&actions));
-    let order = order.filter(|_| placed);
-    let tier = Tier {
-        name: name?,
-        order: order.unwrap_or(Order::FIRST),
-        default_action: default_action.unwrap_or(TierDefault::Deny),
-        invalid: order.is_none(),
-        place: document.field().place(),
-    };
-    Some(built_in(&spec, tier))
-}
-
-/// Calico's own tiers are what they are (reference §1.4).
-fn built_in(spec: &Object<'_>, tier: Tier) -> Tier {
-    let fixed = BUILT_IN_TIERS.into_iter().find(|(name, _, _)| *name == &*tier.name);
-    let Some((_, order, default_action)) = fixed else { return tier };
-    let Some(order) = Order::new(order) else { return tier };
-    let changed = (spec.get("order").is_some() && tier.order != order)
-        || (spec.get("defaultAction").is_some() && tier.default_action != default_action);
-    if changed && spec.report().written() == Written::Manifest {
-        spec.field().error(
-            Mistake::new(Code::InvalidValue, "this tier can't be changed", "built in")
-                .help(format!("order {}, defaultAction {default_action:?}", order.value())),
-        );
-    }
-    Tier { order, default_action, invalid: false, ..tier }
 }

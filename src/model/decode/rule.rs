@@ -71,9 +71,18 @@ impl Way {
 /// The rules of one direction that can be understood; the others are reported.
 /// `namespace` is the policy's own, empty for a global one and for a profile.
 pub(super) fn rules(spec: &Object<'_>, way: Way, namespace: &str) -> Vec<Rule> {
-    let Some(field) = spec.get(way.field()) else { return Vec::new() };
+    each(spec, way.field(), |item| rule(item, way, namespace))
+}
+
+/// The items of `name` that `rule` understands.
+pub(super) fn each(
+    spec: &Object<'_>,
+    name: &'static str,
+    rule: impl Fn(&Field<'_>) -> Option<Rule>,
+) -> Vec<Rule> {
+    let Some(field) = spec.get(name) else { return Vec::new() };
     field.at_most(MOST_RULES, "rules");
-    field.items().filter_map(|item| rule(&item, way, namespace)).collect()
+    field.items().filter_map(|item| rule(&item)).collect()
 }
 
 fn rule(field: &Field<'_>, way: Way, namespace: &str) -> Option<Rule> {
@@ -97,14 +106,10 @@ fn rule(field: &Field<'_>, way: Way, namespace: &str) -> Option<Rule> {
         Form::V1 => Default::default(),
         Form::V3 => metadata::annotations(&object.object("metadata", &["annotations"], Unknown::Tolerated)),
     };
-    let protocol = match transport {
-        Transport::Is(protocol) => Some(protocol),
-        Transport::Absent | Transport::Unreadable => None,
-    };
     let rule = Rule {
         action: action?,
-        ip_version: ip_version.or_else(|| protocol.and_then(version_of_protocol)),
-        protocol,
+        ip_version: ip_version.or_else(|| transport.version()),
+        protocol: transport.protocol(),
         not_protocol,
         icmp,
         not_icmp,
@@ -129,7 +134,8 @@ fn actions(form: Form) -> &'static [(&'static str, Action)] {
 pub(super) struct Family(Option<(IpVersion, &'static str)>);
 
 impl Family {
-    fn version(&mut self, field: &Field<'_>) -> Option<IpVersion> {
+    /// The version that the rule itself asks for.
+    pub fn version(&mut self, field: &Field<'_>) -> Option<IpVersion> {
         let version = field.read(scalar::ip_version)?;
         self.agree(field, version, "`ipVersion`");
         Some(version)
@@ -175,7 +181,7 @@ fn digits(version: IpVersion) -> &'static str {
 }
 
 /// ICMP and ICMPv6, as a name or a number, are of one family each: iptables refuses them in the other.
-fn version_of_protocol(protocol: Protocol) -> Option<IpVersion> {
+pub(super) fn version_of_protocol(protocol: Protocol) -> Option<IpVersion> {
     match protocol.number() {
         1 => Some(IpVersion::V4),
         58 => Some(IpVersion::V6),
@@ -183,7 +189,8 @@ fn version_of_protocol(protocol: Protocol) -> Option<IpVersion> {
     }
 }
 
-fn transport(rule: &Object<'_>, family: &mut Family) -> Transport {
+/// The rule's `protocol`, of the form's own spelling.
+pub(super) fn transport(rule: &Object<'_>, family: &mut Family) -> Transport {
     let Some(field) = rule.get("protocol") else { return Transport::Absent };
     match field.read(|scalar| protocol(scalar, field.report.form)) {
         Some(protocol) => {
@@ -194,7 +201,7 @@ fn transport(rule: &Object<'_>, family: &mut Family) -> Transport {
     }
 }
 
-fn not_protocol(field: &Field<'_>, ip_version: Option<IpVersion>) -> Option<Protocol> {
+pub(super) fn not_protocol(field: &Field<'_>, ip_version: Option<IpVersion>) -> Option<Protocol> {
     let protocol = field.read(|scalar| protocol(scalar, field.report.form))?;
     let mut family = Family(ip_version.map(|version| (version, "`ipVersion`")));
     family.protocol(field, protocol);
@@ -216,20 +223,31 @@ pub(super) fn protocol(scalar: &Scalar, form: Form) -> Result<Protocol, Mistake>
     })
 }
 
-/// An ICMP type with or without a code, which only means something with an ICMP protocol.
 fn icmp_match(field: &Field<'_>, transport: Transport) -> Option<IcmpMatch> {
     let object = field.object(&["type", "code"], Unknown::Refused);
-    let icmp_type = object.read("type", scalar::byte(0..=254));
-    let code = object.read("code", scalar::byte(0..=255));
-    if code.is_some() && object.get("type").is_none() {
-        object.missing("type");
+    icmp(&object, ["type", "code"], field, transport)
+}
+
+/// An ICMP type with or without a code, called by these names, which only means something with an ICMP protocol:
+/// otherwise `field` is wrong.
+pub(super) fn icmp(
+    object: &Object<'_>,
+    [type_name, code_name]: [&'static str; 2],
+    field: &Field<'_>,
+    transport: Transport,
+) -> Option<IcmpMatch> {
+    let icmp_type = object.read(type_name, scalar::byte(0..=254));
+    let code = object.read(code_name, scalar::byte(0..=255));
+    if code.is_some() && object.get(type_name).is_none() {
+        object.missing(type_name);
     }
+    let asked = object.get(type_name).is_some() || object.get(code_name).is_some();
     let is_icmp = match transport {
         Transport::Is(protocol) => version_of_protocol(protocol).is_some(),
         Transport::Absent => false,
         Transport::Unreadable => true,
     };
-    if !is_icmp && !object.is_empty() {
+    if !is_icmp && asked {
         let (v4, v6) = match field.report.form {
             Form::V1 => ("icmp", "icmpv6"),
             Form::V3 => ("ICMP", "ICMPv6"),

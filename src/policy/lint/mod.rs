@@ -80,6 +80,7 @@ impl<'r> World<'r> {
                 Resource::Node(_)
                 | Resource::Config(_)
                 | Resource::ClusterInformation(_)
+                | Resource::Ready(_)
                 | Resource::BlockAffinity(_)
                 | Resource::IpamBlock(_) => {}
             }

@@ -23,7 +23,7 @@ const HOST: &str = "host-1";
 fn resources(text: &str) -> Vec<Resource> {
     let reading = yaml::parse(&"test.yaml".into(), &text.into());
     assert!(reading.errors.is_empty(), "{text}\n{:?}", reading.errors);
-    reading.entries.iter().filter_map(|entry| decode(entry).resource).collect()
+    reading.entries.iter().filter_map(|entry| decode(entry).resource().cloned()).collect()
 }
 
 fn document(version: &str, kind: &str, metadata: &str, spec: &str) -> String {

@@ -47,8 +47,7 @@ impl<'a> Object<'a> {
         let mapping = match &field.node.value {
             Value::Mapping(_) => true,
             Value::Scalar(_) | Value::Sequence(_) => {
-                field
-                    .error(Mistake::value("a mapping is wanted", "not a mapping").help("write `key: value`"));
+                field.error(field.report.not_a_mapping());
                 false
             }
         };
@@ -132,6 +131,11 @@ impl<'a> Object<'a> {
             Value::Mapping(entries) => !self.mapping || entries.iter().all(|(_, node)| node.is_null()),
             Value::Scalar(_) | Value::Sequence(_) => true,
         }
+    }
+
+    /// Whether a mapping of this kind has such a field.
+    pub fn knows(&self, name: &str) -> bool {
+        self.known.contains(&name)
     }
 
     /// How its own unknown fields are taken.

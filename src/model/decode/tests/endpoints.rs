@@ -6,7 +6,7 @@ use crate::model::{Protocol, WorkloadEndpoint};
 const SPEC: &str = "node: node-1, orchestrator: k8s, pod: pod-name, endpoint: eth0, interfaceName: cali1";
 
 fn workload(decoded: &Decoded) -> Option<&WorkloadEndpoint> {
-    match &decoded.resource {
+    match decoded.resource() {
         Some(Resource::WorkloadEndpoint(endpoint)) => Some(endpoint),
         _ => None,
     }
@@ -215,7 +215,7 @@ fn hosts() {
         (v1("hostEndpoint", "{name: a, node: h1}", "{}"), "error missing-field", None),
     ] {
         expect(&decoded, wanted, "host endpoint");
-        let found = match &decoded.resource {
+        let found = match decoded.resource() {
             Some(Resource::HostEndpoint(endpoint)) => Some(endpoint.id.to_string()),
             _ => None,
         };

@@ -3,29 +3,44 @@ mod endpoints;
 mod networks;
 mod policies;
 mod rules;
+mod stored;
 
 use std::sync::Arc;
 
-use super::{Decoded, decode};
-use crate::datastore::{Entry, Written, yaml};
+use super::{Decoded, decode, testing};
+use crate::datastore::{Entry, Node, Value, yaml};
 use crate::model::{Diagnostic, Policy, Resource};
 
 /// The only resource of a text.
-pub(super) fn entry(text: &str, written: Written) -> Entry {
+fn entry(text: &str) -> Entry {
     let mut reading = yaml::parse(&Arc::from("a.yaml"), &Arc::from(text));
     assert!(reading.errors.is_empty(), "{text}\n{:?}", reading.errors);
     assert_eq!(reading.entries.len(), 1, "{text}");
-    let mut entry = reading.entries.pop().unwrap();
-    entry.origin.written = written;
-    entry
+    reading.entries.pop().unwrap()
 }
 
 fn manifest(text: &str) -> Decoded {
-    decode(&entry(text, Written::Manifest))
+    decode(&entry(text))
 }
 
+/// A v3 document under the key that it asks for itself.
 fn stored(text: &str) -> Decoded {
-    decode(&entry(text, Written::Stored))
+    decode(&testing::stored(&key_of(&entry(text).node), text))
+}
+
+fn key_of(document: &Node) -> String {
+    let text = |node: Option<&Node>| match node.map(|node| &node.value) {
+        Some(Value::Scalar(scalar)) => scalar.text.to_string(),
+        _ => String::new(),
+    };
+    let metadata = |name| text(document.child("metadata").and_then(|metadata| metadata.child(name)));
+    let kind = text(document.child("kind")).to_lowercase();
+    let plural = kind.strip_suffix('y').map_or(format!("{kind}s"), |stem| format!("{stem}ies"));
+    let namespace = match metadata("namespace") {
+        namespace if namespace.is_empty() => namespace,
+        namespace => format!("{namespace}/"),
+    };
+    format!("resources/v3/projectcalico.org/{plural}/{namespace}{}", metadata("name"))
 }
 
 /// A v3 document in one line.
@@ -62,7 +77,7 @@ fn expect(decoded: &Decoded, wanted: &str, what: &str) {
 }
 
 fn policy(decoded: &Decoded) -> &Policy {
-    match &decoded.resource {
+    match decoded.resource() {
         Some(Resource::Policy(policy)) => policy,
         other => panic!("not a policy: {other:?} {:#?}", decoded.diagnostics),
     }

@@ -1,7 +1,7 @@
 //! Network sets, pools, nodes, blocks, configuration.
 
 use super::*;
-use crate::model::EncapMode;
+use crate::model::{ConfigScope, EncapMode};
 
 #[test]
 fn sets() {
@@ -11,7 +11,7 @@ fn sets() {
         "{nets: [10.0.0.1/8, 10.0.0.0/8, 'feed:beef:0::/32', bad, 1.2.3.4]}",
     );
     expect(&decoded, "error invalid-value: NetworkSet ns/s: spec.nets[3]: `bad` is not an IP address", "set");
-    let Some(Resource::NetworkSet(set)) = &decoded.resource else { panic!("{:?}", said(&decoded)) };
+    let Some(Resource::NetworkSet(set)) = decoded.resource() else { panic!("{:?}", said(&decoded)) };
     let nets: Vec<String> = set.nets.iter().map(ToString::to_string).collect();
     assert_eq!(nets, ["1.2.3.4/32", "10.0.0.0/8", "feed:beef::/32"]);
     assert_eq!(set.profiles, ["kns.ns".into()]);
@@ -25,7 +25,7 @@ fn sets() {
     ] {
         let decoded = v3("GlobalNetworkSet", metadata, "{nets: [10.0.0.0/8]}");
         expect(&decoded, wanted, metadata);
-        assert_eq!(decoded.resource.is_some(), there, "{metadata}");
+        assert_eq!(decoded.resource().is_some(), there, "{metadata}");
     }
 }
 
@@ -64,17 +64,17 @@ fn pools() {
         (v1("fe80::/120", "{}"), "error invalid-value", None),
     ] {
         expect(&decoded, wanted, "pool");
-        let pool = match &decoded.resource {
+        let pool = match decoded.resource() {
             Some(Resource::IpPool(pool)) => Some((pool.ipip, pool.nat_outgoing)),
             _ => None,
         };
         assert_eq!(pool, found, "{:?}", said(&decoded));
     }
-    let Some(Resource::IpPool(pool)) = v1("10.0.0.5/16", "{}").resource else { panic!() };
+    let Some(Resource::IpPool(pool)) = v1("10.0.0.5/16", "{}").resource().cloned() else { panic!() };
     assert_eq!((&*pool.name, pool.cidr), ("10.0.0.0-16", "10.0.0.0/16".parse().unwrap()));
     for (uses, only) in [("[LoadBalancer]", true), ("[LoadBalancer, Workload]", false), ("[]", false)] {
         let decoded = v3(&format!("{{cidr: 10.0.0.0/16, allowedUses: {uses}}}"));
-        let Some(Resource::IpPool(pool)) = decoded.resource else { panic!() };
+        let Some(Resource::IpPool(pool)) = decoded.resource().cloned() else { panic!() };
         assert_eq!(pool.load_balancer_only, only, "{uses}");
     }
 }
@@ -97,7 +97,7 @@ fn nodes() {
         (v1("node", "{name: h1}", "{bgp: {asNumber: 64512}}"), "error missing-field", false, None),
     ] {
         expect(&decoded, wanted, "node");
-        let node = match &decoded.resource {
+        let node = match decoded.resource() {
             Some(Resource::Node(node)) => Some(node.ipv4.map(|(address, net)| format!("{address} in {net}"))),
             _ => None,
         };
@@ -110,7 +110,7 @@ fn blocks() {
     let spec = "{cidr: 10.65.1.0/26, affinity: 'host:h1', allocations: [0, ~, 1], attributes: [{secondary: {node: h1}}, {secondary: {node: h2}}]}";
     let decoded = v3("IPAMBlock", "{name: 10-65-1-0-26}", spec);
     expect(&decoded, "", spec);
-    let Some(Resource::IpamBlock(block)) = &decoded.resource else { panic!() };
+    let Some(Resource::IpamBlock(block)) = decoded.resource() else { panic!() };
     assert_eq!(block.node.as_deref(), Some("h1"));
     assert_eq!(block.borrowed, [(2, "h2".into())]);
     for (kind, spec, wanted, there) in [
@@ -125,7 +125,7 @@ fn blocks() {
     ] {
         let decoded = v3(kind, "{name: b}", spec);
         expect(&decoded, wanted, spec);
-        assert_eq!(decoded.resource.is_some(), there, "{spec}");
+        assert_eq!(decoded.resource().is_some(), there, "{spec}");
     }
 }
 
@@ -137,10 +137,10 @@ fn configuration() {
         "{logPrefix: mine, routeRefreshInterval: 90s, ipipEnabled: ~, logPrefx: a, nodeSelector: has(a)}",
     );
     expect(&decoded, "warning unknown-field: FelixConfiguration default: spec.logPrefx", "configuration");
-    let Some(Resource::Config(config)) = &decoded.resource else { panic!("{:?}", said(&decoded)) };
+    let Some(Resource::Config(config)) = decoded.resource() else { panic!("{:?}", said(&decoded)) };
     let entries: Vec<String> = config.entries.iter().map(|e| format!("{}={}", e.name, e.value)).collect();
     assert_eq!(entries, ["RouteRefreshInterval=90", "LogPrefix=other"]);
-    assert_eq!(config.node_selector.as_ref().map(|s| s.canonical()), Some("has(a)"));
+    assert_eq!(config.scope, ConfigScope::Global);
     for (spec, wanted, there) in [
         ("{logPrefix: [a]}", "error invalid-config", true),
         ("{routeRefreshInterval: soon}", "error invalid-config", true),
@@ -150,11 +150,12 @@ fn configuration() {
     ] {
         let decoded = v3("FelixConfiguration", "{name: default}", spec);
         expect(&decoded, wanted, spec);
-        assert_eq!(decoded.resource.is_some(), there, "{spec}");
+        assert_eq!(decoded.resource().is_some(), there, "{spec}");
     }
     let decoded =
         v3("ClusterInformation", "{name: default}", "{clusterType: 'k8s,openstack', datastoreReady: true}");
-    let Some(Resource::ClusterInformation(info)) = &decoded.resource else { panic!() };
+    let Some(Resource::ClusterInformation(info)) = decoded.resource() else { panic!() };
     let entries: Vec<String> = info.entries.iter().map(|e| format!("{}={}", e.name, e.value)).collect();
-    assert_eq!(entries, ["ClusterType=k8s,openstack", "DatastoreReady=true"]);
+    assert_eq!(entries, ["ClusterType=k8s,openstack"]);
+    assert_eq!(info.datastore_ready, Some(true));
 }

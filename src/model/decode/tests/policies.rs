@@ -44,7 +44,7 @@ fn selectors() {
         (np("{selector: has(a)}"), Some(format!("(has(a) && {ns} == \"namespace1\")"))),
         (np("{serviceAccountSelector: all()}"), Some(format!("({ns} == \"namespace1\" && all())"))),
     ] {
-        let found = decoded.resource.is_some().then(|| policy(&decoded).selector.canonical().to_owned());
+        let found = decoded.resource().is_some().then(|| policy(&decoded).selector.canonical().to_owned());
         assert_eq!(found, canonical, "{:?}", said(&decoded));
         assert_eq!(decoded.diagnostics.is_empty(), canonical.is_some(), "{:?}", said(&decoded));
     }
@@ -130,7 +130,7 @@ fn absent_or_invalid() {
     ] {
         let decoded = gnp(spec);
         expect(&decoded, wanted, spec);
-        let found = match &decoded.resource {
+        let found = match decoded.resource() {
             Some(Resource::Policy(policy)) if policy.invalid => Invalid,
             Some(_) => Valid,
             None => Absent,
@@ -180,7 +180,7 @@ fn misplaced_fields() {
              spec: {{ingress: [{{action: Allow}}]}}, {outside}}}"
         ))
     };
-    assert!(policy_with("selector: has(a)").resource.is_none());
+    assert!(policy_with("selector: has(a)").resource().is_none());
     for (outside, order, types) in [
         ("order: 1", Order::FIRST, Types { ingress: true, egress: false }),
         ("egress: []", Order::LAST, Types::BOTH),
@@ -203,7 +203,7 @@ fn stored_policies() {
     ] {
         let decoded = stored(&document("projectcalico.org/v3", "GlobalNetworkPolicy", "{name: p}", spec));
         expect(&decoded, wanted, spec);
-        assert_eq!(decoded.resource.is_some().then(|| policy(&decoded).invalid), state, "{spec}");
+        assert_eq!(decoded.resource().is_some().then(|| policy(&decoded).invalid), state, "{spec}");
     }
 }
 
@@ -244,7 +244,7 @@ fn names() {
     ] {
         let text = document("projectcalico.org/v3", kind, metadata, spec);
         let named =
-            |decoded: Decoded| decoded.resource.is_some().then(|| policy(&decoded).id.qualified_name());
+            |decoded: Decoded| decoded.resource().is_some().then(|| policy(&decoded).id.qualified_name());
         assert_eq!(named(manifest(&text)).as_deref(), name, "{text}");
         assert_eq!(named(stored(&text)).as_deref(), stored_name, "{text}");
     }
@@ -270,7 +270,7 @@ fn the_policy_that_was_missing() {
     let profile = manifest(
         "- apiVersion: v1\n  kind: profile\n  metadata:\n    name: net1\n    labels:\n      role: net1\n",
     );
-    let Some(Resource::Profile(profile)) = &profile.resource else { panic!("{:?}", said(&profile)) };
+    let Some(Resource::Profile(profile)) = profile.resource() else { panic!("{:?}", said(&profile)) };
     assert_eq!((&*profile.name, profile.labels.get("role").map(|v| &**v)), ("net1", Some("net1")));
     let decoded = manifest(
         "- apiVersion: v1\n  kind: policy\n  metadata:\n    name: net1\n  spec:\n    order: 0\n    \
@@ -298,7 +298,7 @@ fn profiles() {
         ),
     ] {
         expect(&decoded, wanted, "profile");
-        let profile = match &decoded.resource {
+        let profile = match decoded.resource() {
             Some(Resource::Profile(profile)) => Some((profile.invalid, profile.tags.len())),
             _ => None,
         };
@@ -333,7 +333,7 @@ fn tiers() {
     ] {
         let decoded = v3("Tier", metadata, spec);
         expect(&decoded, wanted, spec);
-        let tier = match &decoded.resource {
+        let tier = match decoded.resource() {
             Some(Resource::Tier(tier)) => {
                 assert_eq!(tier.invalid, tier.order == Order::FIRST, "{spec}");
                 Some((tier.order.value(), tier.default_action))
@@ -343,6 +343,6 @@ fn tiers() {
         assert_eq!(tier, found, "{spec}");
     }
     let text = document("projectcalico.org/v3", "Tier", "{name: a}", "{}");
-    let Some(Resource::Tier(tier)) = stored(&text).resource else { panic!() };
+    let Some(Resource::Tier(tier)) = stored(&text).resource().cloned() else { panic!() };
     assert_eq!(tier.order, Order::LAST);
 }

@@ -130,6 +130,11 @@ impl Pipeline {
         }
     }
 
+    /// The host that this is for.
+    pub fn host(&self) -> Arc<str> {
+        Arc::clone(&self.host)
+    }
+
     /// Takes note of one event.
     pub fn take(&mut self, event: &Event) {
         for update in self.catalog.take(event) {

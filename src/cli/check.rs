@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
 use super::configuration::{self, Given};
+use super::source::Datastore;
 use super::{Failure, Outcome, report, source};
 use crate::config::Config;
 use crate::datastore::Event;
@@ -42,30 +43,31 @@ enum Format {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let Arguments { paths, datastore, format, config, set } = arguments;
     let mut given = configuration::given(config.as_deref(), set)?;
-    let events =
-        source::read(&source::choose(&[paths.as_slice(), datastore.as_slice()].concat(), &mut given)?)?;
-    let diagnostics = diagnose(&events, &given);
+    let datastore = source::choose(&[paths.as_slice(), datastore.as_slice()].concat(), &mut given)?;
+    let events = source::read(&datastore)?;
+    let diagnostics = diagnose(&datastore, &events, &given);
     match format {
         Format::Text => super::print(&report::for_stdout(&diagnostics))?,
         Format::Json => super::print(&report::json(&diagnostics))?,
     }
-    let summary = report::summary(&diagnostics).unwrap_or_else(|| nothing_wrong(&events).to_owned());
+    let summary =
+        report::summary(&diagnostics).unwrap_or_else(|| nothing_wrong(&datastore, &events).to_owned());
     super::say(&format!("{summary}\n"));
     Ok(if report::has_errors(&diagnostics) { Outcome::Found } else { Outcome::Clean })
 }
 
 /// That nothing is wrong is worth little where nothing was read.
-fn nothing_wrong(events: &[Event]) -> &'static str {
+fn nothing_wrong(datastore: &Datastore, events: &[Event]) -> &'static str {
     let read = events.iter().any(|event| matches!(event, Event::Put(_)));
-    if read {
-        "no problems"
-    } else {
-        "nothing was checked: there is no *.yaml, *.yml or *.json with a resource"
+    match datastore {
+        _ if read => "no problems",
+        Datastore::Manifests(_) => "nothing was checked: there is no *.yaml, *.yml or *.json with a resource",
+        Datastore::Etcd(_) => "nothing was checked: there is no resource below the prefix",
     }
 }
 
 /// What reading, decoding and linting say, and what is wrong with parameters, wherever they are.
-fn diagnose(events: &[Event], given: &Given) -> Vec<Diagnostic> {
+fn diagnose(datastore: &Datastore, events: &[Event], given: &Given) -> Vec<Diagnostic> {
     let mut catalog = Catalog::new();
     for event in events {
         catalog.take(event);
@@ -73,6 +75,7 @@ fn diagnose(events: &[Event], given: &Given) -> Vec<Diagnostic> {
     let mut diagnostics = lint::lint(catalog.resources());
     catalog.illustrate(&mut diagnostics);
     diagnostics.extend(catalog.diagnostics());
+    diagnostics.extend(source::not_ready(datastore, model::readiness(&catalog)));
     for source in model::configurations(catalog.resources()) {
         diagnostics.extend(Config::resolve(&[source]).problems.iter().map(Diagnostic::from));
     }

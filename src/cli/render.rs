@@ -76,7 +76,8 @@ enum Against {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let mut given = configuration::given(arguments.config.as_deref(), &arguments.set)?;
-    let events = source::read(&source::choose(&arguments.datastore, &mut given)?)?;
+    let datastore = source::choose(&arguments.datastore, &mut given)?;
+    let events = source::read(&datastore)?;
     let host = source::host(arguments.host.as_deref(), &events)?;
     let mut diagnostics: Vec<Diagnostic> = given.problems.iter().map(Diagnostic::from).collect();
     diagnostics.extend(source::unknown_host(&host, &events));
@@ -87,7 +88,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     for event in events {
         pipeline.take(&event);
     }
-    info!("manifests are decoded");
+    info!("resources are decoded");
+    diagnostics.extend(source::not_ready(&datastore, pipeline.readiness()));
     let desired = pipeline.desired().map(|desired| desired.restricted_to(&arguments.ip_version.versions()));
     info!("chains are compiled");
     diagnostics.extend(pipeline.diagnostics());

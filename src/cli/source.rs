@@ -12,7 +12,7 @@ use super::configuration::Given;
 use crate::config::{Config, ConfigProblem, EtcdAccess, EtcdUrl, Source, SourceKind, nearest};
 use crate::datastore::yaml::{self, Location};
 use crate::datastore::{Event, Place, etcd};
-use crate::model::{self, Code, Diagnostic, Severity};
+use crate::model::{self, Code, Diagnostic, Readiness, Severity};
 
 /// For `--help`.
 pub(super) const HELP: &str = "Where the resources are: a file or directory of manifests, `-` for standard input, or \
@@ -26,6 +26,16 @@ const URL: &str = "etcd URL";
 pub(super) enum Datastore {
     Manifests(Vec<Location>),
     Etcd(EtcdAccess),
+}
+
+impl Datastore {
+    /// How to reach it, where it is a store and no manifests.
+    pub(super) fn store(&self) -> Option<&EtcdAccess> {
+        match self {
+            Self::Manifests(_) => None,
+            Self::Etcd(access) => Some(access),
+        }
+    }
 }
 
 /// The datastore that the command line names, or else the parameters. What it says of etcd is then among `given`; where
@@ -147,6 +157,21 @@ pub(super) fn host(asked: Option<&str>, events: &[Event]) -> Result<String, Fail
             )))
         }
     }
+}
+
+/// That a store is not to be enforced yet. Who only looks goes on, and is told.
+pub(super) fn not_ready(datastore: &Datastore, readiness: Readiness) -> Option<Diagnostic> {
+    let (Some(access), Readiness::NotReady(why)) = (datastore.store(), readiness) else { return None };
+    Some(Diagnostic {
+        severity: Severity::Warning,
+        code: Code::NotReady,
+        place: Place { source: etcd::name(access), line: 0, column: 0 },
+        excerpt: None,
+        message: why.to_string(),
+        label: "`felix-rs run` waits for it".to_owned(),
+        effect: None,
+        help: Some(why.help().to_owned()),
+    })
 }
 
 /// A host that no manifest speaks of has no endpoints: probably not the one that was meant.

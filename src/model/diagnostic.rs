@@ -48,6 +48,8 @@ pub enum Code {
     /// What this version reads and does not enforce.
     NotImplemented,
     InvalidConfig,
+    /// A store that says of itself that it is not to be enforced yet.
+    NotReady,
     /// No chains can be made: two would have one name, or the marks don't suffice.
     Uncompilable,
     /// Chains don't do what the policy says.
@@ -105,6 +107,7 @@ impl Code {
             Self::NotImplemented => "not-implemented",
             Self::InvalidConfig => "invalid-config",
             Self::Uncompilable => "uncompilable",
+            Self::NotReady => "not-ready",
             Self::Unfaithful => "unfaithful",
         }
     }

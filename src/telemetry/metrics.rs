@@ -44,6 +44,9 @@ pub struct Metrics {
     pub conntrack_removed: IntCounter,
     applied: IntGauge,
     stale: IntGauge,
+    pub source_revision: IntGauge,
+    pub applied_revision: IntGauge,
+    pub source_lost: IntGauge,
     resident: IntGauge,
 }
 
@@ -134,6 +137,16 @@ impl Metrics {
             stale: made.gauge(
                 "felix_rs_stale_seconds",
                 "For how long the kernel is not as desired; 0 where it is",
+            )?,
+            source_revision: made.gauge(
+                "felix_rs_source_revision",
+                "The newest revision of the store that was heard of; 0 where there is no store",
+            )?,
+            applied_revision: made
+                .gauge("felix_rs_applied_revision", "The revision of the store that the kernel is as")?,
+            source_lost: made.gauge(
+                "felix_rs_source_lost_timestamp_seconds",
+                "Since when the source can't be read, in Unix time; 0 where it can",
             )?,
             resident: made.gauge("process_resident_memory_bytes", "Memory in use")?,
             registry: made.registry,

@@ -12,18 +12,20 @@ use tracing::{debug, info, warn};
 use super::agenda::{Agenda, Task, Throttle};
 use super::connections::Cutter;
 use super::enforcement::{self, Enforcement};
+use super::followed::Followed;
 use super::http::{Servers, Shared};
 use super::interfaces::Interfaces;
 use super::reports::Reports;
+use super::teller::Teller;
 use crate::Pipeline;
 use crate::cli::{Failure, Outcome, log};
-use crate::config::Config;
+use crate::config::{Config, EtcdAccess};
 use crate::datastore::Event;
 use crate::model::IpVersion;
 use crate::sync::Desired;
 use crate::system::kernel::has_ipv6;
 use crate::system::links::{self, LinkChange, Links};
-use crate::telemetry::metrics::{Metrics, ResyncState};
+use crate::telemetry::metrics::Metrics;
 
 /// How long an application that is under way may take to its end when the daemon is told to end.
 const GRACE: Duration = Duration::from_millis(500);
@@ -40,9 +42,8 @@ const INTERFACE_RETRY: Duration = Duration::from_secs(10);
 /// How long a pass over the table of connections is waited for before it is asked again whether it has ended.
 const CONNECTIONS_PAUSE: Duration = Duration::from_secs(5);
 
-/// The names of the parts in health's answers, as Felix has them.
+/// The name of the start in health's answers, as Felix has it.
 const STARTUP: &str = "FelixStartup";
-const SOURCE: &str = "CalculationGraph";
 
 /// What the command line said.
 pub(super) struct Options {
@@ -51,6 +52,15 @@ pub(super) struct Options {
     pub(super) config: Config,
     /// The configuration says what is logged.
     pub(super) severity: bool,
+    /// Where the source is a store: who says whether it is complete, and is told how this host is.
+    pub(super) store: Option<EtcdAccess>,
+}
+
+/// What to program.
+struct Compiled {
+    desired: Option<Desired>,
+    /// Why it is not what the source says.
+    refusal: Option<String>,
 }
 
 /// Everything that can wake the daemon.
@@ -92,10 +102,11 @@ pub(super) struct Daemon {
     cutter: Cutter,
     links: Links,
     reports: Reports,
+    teller: Teller,
     shared: Shared,
     servers: Servers,
-    /// Both must be so before anything is written.
-    source_in_sync: bool,
+    /// It must be whole before anything is written, as must be what is known of links.
+    followed: Followed,
     links_in_sync: bool,
     /// Events were taken, or something may be wrong, since when the kernel was last made as desired.
     pending: Option<Instant>,
@@ -121,10 +132,9 @@ impl Daemon {
         if watchdog.is_some() {
             agenda.set(Task::Watchdog, Instant::now());
         }
-        metrics.resync_state.set(ResyncState::Waiting as i64);
-        metrics.resyncs_started.inc();
         let shared = Shared::new(metrics);
         let (link_refresh, refresh) = watch::channel(options.config.enforcement.link_refresh);
+        let teller = Teller::new(options.store.clone(), pipeline.host(), options.config.status.clone());
         Ok(Self {
             pipeline,
             enforcement: Enforcement::new(&options.tools),
@@ -140,9 +150,10 @@ impl Daemon {
             cutter: Cutter::new(),
             links: Links::default(),
             reports: Reports::new(shared.clone(), watchdog),
+            followed: Followed::new(shared.clone(), options.store.is_some()),
+            teller,
             shared,
             servers: Servers::default(),
-            source_in_sync: false,
             links_in_sync: false,
             pending: None,
             last: None,
@@ -223,45 +234,11 @@ impl Daemon {
         let metrics = self.shared.metrics();
         metrics.updates_processed.inc_by(events.len() as u64);
         metrics.batch_size.observe(events.len() as f64);
-        if !self.source_in_sync {
-            metrics.resync_state.set(ResyncState::Reading as i64);
-        }
         block_in_place(|| events.iter().for_each(|event| self.pipeline.take(event)));
-        for event in events {
-            match event {
-                Event::InSync => self.in_sync(),
-                Event::Lost => self.lost(),
-                Event::Put(_)
-                | Event::Delete(_)
-                | Event::Unreadable(_)
-                | Event::Readable(_)
-                | Event::Revision(_) => {}
-            }
-        }
+        self.followed.take(events, || self.pipeline.readiness());
         debug!(events = events.len(), "the source has said something");
         self.want();
         self.agenda.by(Task::Report, Instant::now() + REPORT_DELAY);
-    }
-
-    fn in_sync(&mut self) {
-        if !std::mem::replace(&mut self.source_in_sync, true) {
-            info!("the source is read");
-        }
-        self.shared.metrics().resync_state.set(ResyncState::InSync as i64);
-        self.shared.with_health(|health| health.say(SOURCE, Reports::good("in sync")));
-    }
-
-    fn lost(&mut self) {
-        warn!("the source is lost: what it said last stands");
-        self.shared.metrics().resync_state.set(ResyncState::Waiting as i64);
-        self.shared.metrics().resyncs_started.inc();
-        // What stands is enforced: alive, and ready if it ever was.
-        let report = if self.source_in_sync {
-            Reports::good("lost; what it said last stands")
-        } else {
-            Reports::unready("not there yet")
-        };
-        self.shared.with_health(|health| health.say(SOURCE, report));
     }
 
     fn take_links(&mut self, changes: Vec<LinkChange>) {
@@ -313,7 +290,8 @@ impl Daemon {
 
     /// Whether to make the kernel as desired now.
     fn is_due(&mut self) -> bool {
-        if self.pending.is_none() || !self.source_in_sync || !self.links_in_sync {
+        let waits = self.followed.waits_for().is_some() && self.last.is_none();
+        if self.pending.is_none() || waits || !self.links_in_sync {
             return false;
         }
         // After a failure nothing but time, or a change, makes another try worth while.
@@ -330,11 +308,8 @@ impl Daemon {
     async fn settle(&mut self) -> bool {
         let started = Instant::now();
         self.pending = None;
-        let compiled = block_in_place(|| self.pipeline.desired());
-        let refusal =
-            compiled.as_ref().err().map(|error| format!("no chains can be made of the policy: {error}"));
-        // What was programmed last is still kept as it was.
-        let Some(desired) = compiled.ok().or_else(|| self.last.clone()) else {
+        let Compiled { desired, refusal } = self.compile();
+        let Some(desired) = desired else {
             self.shared.metrics().failures.inc();
             self.reports.main_loop_failing(&refusal.unwrap_or_default());
             return true;
@@ -359,10 +334,27 @@ impl Daemon {
             }
         };
         match refusal.or(failure) {
-            None => self.reports.applied(self.pipeline.policy()),
+            None => {
+                self.followed.applied();
+                self.reports.applied(self.pipeline.policy());
+            }
             Some(failure) => self.reports.main_loop_failing(&failure),
         }
         true
+    }
+
+    /// What the source says, where it may be enforced; else what was programmed last, which is kept as it was.
+    fn compile(&mut self) -> Compiled {
+        if self.followed.waits_for().is_some() {
+            return Compiled { desired: self.last.clone(), refusal: None };
+        }
+        match block_in_place(|| self.pipeline.desired()) {
+            Ok(desired) => Compiled { desired: Some(desired), refusal: None },
+            Err(error) => {
+                let refusal = format!("no chains can be made of the policy: {error}");
+                Compiled { desired: self.last.clone(), refusal: Some(refusal) }
+            }
+        }
     }
 
     /// Only the families that the kernel has; the host may have been started without IPv6.
@@ -421,7 +413,9 @@ impl Daemon {
         if failing {
             self.agenda.by(Task::Interfaces, Instant::now() + INTERFACE_RETRY);
         }
-        self.reports.endpoints(self.interfaces.states(self.pipeline.policy(), &self.links));
+        let states = self.interfaces.states(self.pipeline.policy(), &self.links);
+        self.teller.endpoints(&states);
+        self.reports.endpoints(states);
     }
 
     /// Does as the parameters say that concern the daemon itself.
@@ -433,19 +427,17 @@ impl Daemon {
         }
         self.servers.configure(reporting, &self.shared);
         self.reports.configure(reporting);
+        self.teller.configure(&config.status);
         let refresh = config.enforcement.link_refresh;
         self.link_refresh.send_if_modified(|known| std::mem::replace(known, refresh) != refresh);
     }
 
     /// Says that the loop is alive.
     fn tell(&mut self) {
-        let started = if self.source_in_sync && self.links_in_sync {
-            Reports::good("source and interfaces are read")
-        } else {
-            Reports::unready(match (self.source_in_sync, self.links_in_sync) {
-                (false, _) => "waits for the source",
-                (true, _) => "waits for the interfaces",
-            })
+        let started = match (self.followed.waits_for(), self.links_in_sync) {
+            (Some(why), _) => Reports::unready(&why),
+            (None, false) => Reports::unready("waits for the interfaces"),
+            (None, true) => Reports::good("source and interfaces are read"),
         };
         self.shared.with_health(|health| health.say(STARTUP, started));
         self.reports.main_loop_waits(self.pending.map(|since| since.elapsed()));

@@ -4,9 +4,11 @@ mod agenda;
 mod connections;
 mod daemon;
 mod enforcement;
+mod followed;
 mod http;
 mod interfaces;
 mod reports;
+mod teller;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -70,10 +72,11 @@ pub(super) fn run(arguments: &Arguments, severity: bool) -> Result<Outcome, Fail
     let metrics = Metrics::new(&host).map_err(fault)?;
     info!(host, version = env!("CARGO_PKG_VERSION"), "begins");
     let outcome = runtime.block_on(async {
+        let store = datastore.store().cloned();
         let source = source::follow(datastore)?;
         let _only = only_one()?;
         let pipeline = Pipeline::new(host.as_str().into(), given.sources);
-        let options = daemon::Options { tools: arguments.tools.clone(), config, severity };
+        let options = daemon::Options { tools: arguments.tools.clone(), config, severity, store };
         daemon::Daemon::new(pipeline, source, metrics, options)?.run().await
     });
     // What still runs in the background holds nothing that must be finished.

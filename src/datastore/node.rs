@@ -52,6 +52,12 @@ impl Scalar {
 }
 
 impl Node {
+    /// A mapping that nobody wrote: each key stands where its value does.
+    pub fn mapping(fields: Vec<(Box<str>, Node)>, span: Span) -> Self {
+        let keyed = |(text, node): (Box<str>, Self)| (Key { text, span: node.span }, node);
+        Self { value: Value::Mapping(fields.into_iter().map(keyed).collect()), span }
+    }
+
     /// Nothing: an absent value, `~` or `null`.
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())

@@ -16,6 +16,7 @@ mod profile;
 mod readiness;
 mod resource;
 mod rule;
+pub mod stored;
 
 pub use catalog::Catalog;
 pub use configuration::{configuration, configurations, configures};

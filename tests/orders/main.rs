@@ -1,11 +1,13 @@
 //! What comes out depends on the end state only, never on the way there: every golden case in many orders, and random
-//! sequences of updates. A plan, once applied, leaves nothing to do.
+//! sequences of updates. A plan, once applied, leaves nothing to do. And it does not matter whether manifests are read, or what
+//! a client stores of them.
 
 mod case;
 mod generate;
 mod observed;
 mod order;
 mod random;
+mod stored;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -27,7 +29,8 @@ fn main() {
 fn trial(case: Case) -> Trial {
     Trial::test(case.name.clone(), move || {
         every_order_ends_the_same(&case)?;
-        nothing_is_left_of_what_went(&case)
+        nothing_is_left_of_what_went(&case)?;
+        stored::says_what_the_manifests_say(&case)
     })
 }
 

@@ -30,12 +30,17 @@ impl Host {
         self.desired().map(drop)
     }
 
-    /// Settles, and gives everything that can be seen as one text.
-    pub fn observe(&mut self) -> Result<String, Failed> {
-        let mut seen = match self.desired()? {
+    /// Settles, and gives what the kernel would be given.
+    pub fn texts(&mut self) -> Result<String, Failed> {
+        Ok(match self.desired()? {
             Ok(desired) => text(&plan(&desired, &Programmed::default())),
             Err(error) => format!("refused: {error}\n"),
-        };
+        })
+    }
+
+    /// Settles, and gives everything that can be seen as one text.
+    pub fn observe(&mut self) -> Result<String, Failed> {
+        let mut seen = self.texts()?;
         for diagnostic in self.pipeline.diagnostics() {
             writeln!(seen, "{diagnostic:?}")?;
         }

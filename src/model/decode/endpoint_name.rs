@@ -6,7 +6,7 @@ use crate::model::diagnostic::Code;
 
 /// The four parts of a name, as they were before their dashes were doubled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Parts {
+pub(in crate::model) struct Parts {
     pub node: String,
     pub orchestrator: String,
     /// Pod, container or workload.
@@ -15,7 +15,7 @@ pub(super) struct Parts {
 }
 
 /// The spec's field that the third part comes from; `libnetwork` uses its own name.
-pub(super) fn workload_field(orchestrator: &str) -> Option<&'static str> {
+pub(in crate::model) fn workload_field(orchestrator: &str) -> Option<&'static str> {
     match orchestrator {
         "k8s" => Some("pod"),
         "cni" => Some("containerID"),

@@ -135,7 +135,7 @@ pub(super) fn annotations(object: &Object<'_>) -> BTreeMap<Arc<str>, Arc<str>> {
 }
 
 /// Labels of Calico's own.
-pub(super) mod label {
+pub(in crate::model) mod label {
     pub const NAMESPACE: &str = "projectcalico.org/namespace";
     pub const ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
     pub const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";

@@ -11,14 +11,14 @@
 
 mod configuration;
 mod endpoint;
-mod endpoint_name;
+pub(super) mod endpoint_name;
 mod entity;
 mod fields;
 mod ipam;
 mod key;
 mod kind;
-mod metadata;
-mod name;
+pub(super) mod metadata;
+pub(super) mod name;
 mod network;
 mod policy;
 mod rule;

@@ -7,7 +7,7 @@ use crate::datastore::Scalar;
 use crate::model::diagnostic::Code;
 
 /// A rule for names.
-pub(super) struct Syntax {
+pub(in crate::model) struct Syntax {
     /// What is named, with its article.
     what: &'static str,
     /// The rule in words.
@@ -32,14 +32,14 @@ pub(super) const NAMESPACED_WORD: Syntax = Syntax {
 pub(super) const PORT_NAME: Syntax = Syntax { what: "a port name", ..WORD };
 
 /// DNS-1123 label: namespaces and tiers.
-pub(super) const DNS_LABEL: Syntax = Syntax {
+pub(in crate::model) const DNS_LABEL: Syntax = Syntax {
     what: "a name",
     rule: "at most 63 lower-case letters, digits or `-`, a letter or digit at both ends",
     valid: dns_label,
 };
 
 /// DNS-1123 subdomain: most names.
-pub(super) const DNS_SUBDOMAIN: Syntax = Syntax {
+pub(in crate::model) const DNS_SUBDOMAIN: Syntax = Syntax {
     what: "a name",
     rule: "at most 253 lower-case letters, digits, `-` or `.`, a letter or digit at both ends of each part",
     valid: dns_subdomain,
@@ -51,7 +51,7 @@ pub(super) const GLOBAL_POLICY: Syntax = Syntax {
     valid: policy,
 };
 
-pub(super) const NAMESPACED_POLICY: Syntax = Syntax {
+pub(in crate::model) const NAMESPACED_POLICY: Syntax = Syntax {
     what: "a policy name",
     rule: "`name`, `tier.name` or `knp.default.…` of lower-case letters, digits and `-`",
     valid: |text| {
@@ -102,9 +102,21 @@ pub(super) fn named(syntax: &Syntax) -> impl Fn(&Scalar) -> Result<Arc<str>, Mis
     }
 }
 
-/// Whether `text` is such a name.
+impl Syntax {
+    /// Whether `text` is such a name.
+    pub(in crate::model) fn allows(&self, text: &str) -> bool {
+        (self.valid)(text)
+    }
+
+    /// What such a name may look like, in words.
+    pub(in crate::model) fn rule(&self) -> &'static str {
+        self.rule
+    }
+}
+
+/// Whether `text` is such a name, and if not, why.
 pub(super) fn check(syntax: &Syntax, text: &str) -> Result<(), Mistake> {
-    if (syntax.valid)(text) {
+    if syntax.allows(text) {
         return Ok(());
     }
     Err(Mistake::new(Code::InvalidName, format!("`{text}` is not {}", syntax.what), syntax.rule))

@@ -68,19 +68,26 @@ fn nothing_wrong(datastore: &Datastore, events: &[Event]) -> &'static str {
 
 /// What reading, decoding and linting say, and what is wrong with parameters, wherever they are.
 fn diagnose(datastore: &Datastore, events: &[Event], given: &Given) -> Vec<Diagnostic> {
-    let mut catalog = Catalog::new();
-    for event in events {
-        catalog.take(event);
-    }
+    let (catalog, each) = one_by_one(events);
     let mut diagnostics = lint::lint(catalog.resources());
     catalog.illustrate(&mut diagnostics);
-    diagnostics.extend(catalog.diagnostics());
+    diagnostics.extend(each);
     diagnostics.extend(source::not_ready(datastore, model::readiness(&catalog)));
-    for source in model::configurations(catalog.resources()) {
-        diagnostics.extend(Config::resolve(&[source]).problems.iter().map(Diagnostic::from));
-    }
     let problems = Config::resolve(&given.sources).problems;
     diagnostics.extend(given.problems.iter().chain(&problems).map(Diagnostic::from));
     diagnostics.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
     diagnostics
+}
+
+/// What is wrong with each of the resources, whatever else there is in the cluster.
+pub(super) fn one_by_one(events: &[Event]) -> (Catalog, Vec<Diagnostic>) {
+    let mut catalog = Catalog::new();
+    for event in events {
+        catalog.take(event);
+    }
+    let mut diagnostics = catalog.diagnostics();
+    for source in model::configurations(catalog.resources()) {
+        diagnostics.extend(Config::resolve(&[source]).problems.iter().map(Diagnostic::from));
+    }
+    (catalog, diagnostics)
 }

@@ -6,6 +6,7 @@
     reason = "the door is where the program meets the environment, files and standard streams"
 )]
 
+mod apply;
 mod artefact;
 mod chains;
 mod check;
@@ -17,6 +18,7 @@ mod diff;
 mod explain;
 mod explanation;
 mod golden;
+mod init;
 mod json;
 mod kernel;
 mod log;
@@ -24,6 +26,7 @@ mod render;
 mod report;
 mod run;
 mod source;
+mod store;
 mod test;
 mod unit;
 
@@ -43,12 +46,15 @@ struct Arguments {
     #[command(subcommand)]
     command: Command,
     /// Log level for stderr, or `module=level,…` [default: warn; for run LogSeverityScreen]
-    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
+    #[arg(long, global = true, display_order = OF_EVERY_COMMAND, value_name = "FILTER", env = "RUST_LOG")]
     log: Option<EnvFilter>,
     /// How log lines are written
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    #[arg(long, global = true, display_order = OF_EVERY_COMMAND, value_enum, default_value = "text")]
     log_format: log::Format,
 }
+
+/// Behind a command's own options, however many those are.
+const OF_EVERY_COMMAND: usize = 100;
 
 #[derive(Subcommand)]
 enum Command {
@@ -58,6 +64,8 @@ enum Command {
     Test(test::Arguments),
     Diff(diff::Arguments),
     Run(run::Arguments),
+    Init(init::Arguments),
+    Apply(apply::Arguments),
     Cleanup(cleanup::Arguments),
     Unit(unit::Arguments),
     Config(config::Arguments),
@@ -98,6 +106,8 @@ pub fn main() -> ExitCode {
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Unit(arguments) => unit::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Apply(arguments) => apply::run(&arguments),
         Command::Cleanup(arguments) => cleanup::run(&arguments),
         Command::Run(arguments) => run::run(&arguments, severity),
     };

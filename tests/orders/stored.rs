@@ -20,7 +20,7 @@ pub fn says_what_the_manifests_say(case: &Case) -> Result<(), Failed> {
     }
     let stored = completed(&entries)?;
     let (expected, found) = (texts(case, &case.events)?, texts(case, &stored)?);
-    if decoded.iter().filter_map(|decoded| decoded.resource.as_ref()).any(asks_for_tags) {
+    if decoded.iter().filter_map(Decoded::resource).any(asks_for_tags) {
         return same("sets as stored", &members(&expected), &members(&found));
     }
     same("stored", &expected, &found)
@@ -49,7 +49,7 @@ fn why_not(decoded: &[Decoded]) -> Option<&'static str> {
     if decoded.iter().flat_map(|decoded| &decoded.diagnostics).any(is_error) {
         return Some("what has an error is not stored");
     }
-    let resources = || decoded.iter().filter_map(|decoded| decoded.resource.as_ref());
+    let resources = || decoded.iter().filter_map(Decoded::resource);
     let ids: BTreeSet<_> = resources().map(Resource::id).collect();
     if ids.len() < resources().count() {
         return Some("a store has no two of one name");

@@ -11,6 +11,7 @@ mod outbox;
 mod status;
 mod store;
 mod value;
+mod write;
 
 use std::hash::RandomState;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use self::layout::RANGES;
 use self::outbox::Outbox;
 pub use self::status::{EndpointName, Status, report};
 use self::store::{Depth, Head, Store};
+pub use self::write::{Change, WriteError, Writer, identity};
 use super::Event;
 use crate::config::EtcdAccess;
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, ConnectOptions, GetOptions, GetResponse, Identity, KeyValue, TlsOptions,
-    WatchOptions, WatchRequestSender, WatchResponse, WatchResponseStream,
+    Certificate, Client, ConnectOptions, GetOptions, GetResponse, Identity, KeyValue, TlsOptions, Txn,
+    TxnResponse, WatchOptions, WatchRequestSender, WatchResponse, WatchResponseStream,
 };
 use tokio::time::timeout;
 
@@ -131,6 +131,11 @@ impl Store {
     pub(super) async fn at(&self, key: &str, revision: i64) -> Result<Option<Row>, EtcdError> {
         let options = GetOptions::new().with_revision(revision);
         Ok(self.range(key, options).await?.take_kvs().pop().and_then(Row::of))
+    }
+
+    /// Does one thing or the other, as the store is.
+    pub(super) async fn transact(&self, transaction: Txn) -> Result<TxnResponse, EtcdError> {
+        within(&self.endpoint, self.client.kv_client().txn(transaction)).await
     }
 
     async fn range(&self, key: impl Into<Vec<u8>>, options: GetOptions) -> Result<GetResponse, EtcdError> {

@@ -27,11 +27,11 @@ type Object = Map<String, Json>;
 /// The object as a client stores it, but for what the store says of it.
 pub(super) fn fill_in(kind: &Kind, document: Json) -> Json {
     let mut document = object(document);
-    let mut metadata = object(document.remove("metadata").unwrap_or_default());
-    let mut spec = object(document.remove("spec").unwrap_or_default());
+    let mut metadata = object(document.shift_remove("metadata").unwrap_or_default());
+    let mut spec = object(document.shift_remove("spec").unwrap_or_default());
     metadata.retain(|name, _| !OF_STORE.contains(&name.as_str()));
     if !kind.namespaced {
-        metadata.remove("namespace");
+        metadata.shift_remove("namespace");
     } else if !metadata.contains_key("namespace") {
         metadata.insert("namespace".to_owned(), DEFAULT_NAMESPACE.into());
     }
@@ -44,7 +44,7 @@ pub(super) fn fill_in(kind: &Kind, document: Json) -> Json {
     }
     let mut filled = Object::new();
     for name in ["kind", "apiVersion"] {
-        filled.extend(document.remove_entry(name));
+        filled.extend(document.shift_remove_entry(name));
     }
     filled.insert("metadata".to_owned(), Json::Object(ordered(metadata)));
     filled.insert("spec".to_owned(), Json::Object(spec));
@@ -64,7 +64,7 @@ fn object(json: Json) -> Object {
 fn ordered(mut metadata: Object) -> Object {
     let mut ordered = Object::new();
     for name in ["name", "namespace", "labels", "annotations"] {
-        ordered.extend(metadata.remove_entry(name));
+        ordered.extend(metadata.shift_remove_entry(name));
     }
     for name in ["labels", "annotations"] {
         if let Some(Json::Object(pairs)) = ordered.get_mut(name) {
@@ -94,7 +94,7 @@ fn default(object: &mut Object, name: &str, value: impl Into<Json>) {
 
 /// Sets one pair of `labels` or `annotations`.
 fn set(metadata: &mut Object, map: &str, key: &str, value: &str) {
-    let mut pairs = object(metadata.remove(map).unwrap_or_default());
+    let mut pairs = object(metadata.shift_remove(map).unwrap_or_default());
     pairs.insert(key.to_owned(), value.into());
     metadata.insert(map.to_owned(), Json::Object(pairs));
 }

@@ -121,6 +121,9 @@ fn reading_of_parameter(name: &str) -> Reading {
         Kind::Seconds
         | Kind::Milliseconds
         | Kind::Text
+        | Kind::Secret
+        | Kind::KeyPart
+        | Kind::KeyPrefix
         | Kind::OneOf(_)
         | Kind::Hostname
         | Kind::HostPort

@@ -22,8 +22,8 @@ use serde_json::{Value as Json, json};
 pub use built_in::built_in;
 
 use self::kinds::{Fill, Kind};
+use super::decode::decode;
 use super::decode::name::{DNS_LABEL, DNS_SUBDOMAIN, Syntax};
-use super::decode::{Decoded, decode};
 use super::{BUILT_IN_TIERS, Code, Diagnostic, Severity};
 use crate::datastore::{Entry, Node, Place, Value};
 
@@ -49,6 +49,12 @@ pub struct Completed {
 }
 
 impl Stored {
+    /// The tiers that every cluster has.
+    pub const BUILT_IN_TIERS: [&str; 3] = {
+        let [(first, _, _), (second, _, _), (third, _, _)] = BUILT_IN_TIERS;
+        [first, second, third]
+    };
+
     /// Below the store's prefix.
     pub fn key(&self) -> String {
         let Self { kind, namespace, name, value: _, place: _ } = self;
@@ -73,11 +79,6 @@ impl Stored {
             Fill::Tier => Some(&self.name),
             Fill::Nothing | Fill::Policy | Fill::Pool | Fill::WorkloadEndpoint => None,
         }
-    }
-
-    /// Whether it is a tier that every cluster has.
-    pub fn is_built_in_tier(&self) -> bool {
-        self.as_tier().is_some_and(|name| BUILT_IN_TIERS.iter().any(|(own, _, _)| *own == name))
     }
 
     /// When it is to be written: what others refer to comes before them.
@@ -127,13 +128,13 @@ pub fn policy_keys() -> impl Iterator<Item = String> {
 
 /// What is to be stored of `entry`, which is a manifest.
 pub fn complete(entry: &Entry) -> Completed {
-    let Decoded { resource, diagnostics } = decode(entry);
-    if has_errors(&diagnostics) {
+    let decoded = decode(entry);
+    if has_errors(&decoded.diagnostics) {
         return Completed::default();
     }
     let text = |name| entry.node.child(name).and_then(text_of).unwrap_or_default();
     let (api_version, kind) = (text("apiVersion"), text("kind"));
-    if let (kinds::API_OF_2017, Some(resource)) = (api_version, &resource) {
+    if let (kinds::API_OF_2017, Some(resource)) = (api_version, decoded.resource()) {
         return v1::document(&entry.node, resource).map(|node| converted(entry, node)).unwrap_or_default();
     }
     match kinds::place(api_version, kind) {

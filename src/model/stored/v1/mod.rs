@@ -31,6 +31,7 @@ pub(super) fn document(node: &Node, resource: &Resource) -> Option<Node> {
         | Resource::NetworkSet(_)
         | Resource::Config(_)
         | Resource::ClusterInformation(_)
+        | Resource::Ready(_)
         | Resource::BlockAffinity(_)
         | Resource::IpamBlock(_) => return None,
     };

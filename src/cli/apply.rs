@@ -114,7 +114,7 @@ impl Manifests {
         }
         for object in objects {
             let change = writer.put(&object.key(), &object.value).await;
-            super::print(&store::line(change.map_err(store::refusal)?, object))?;
+            said(writer, change.map_err(store::refusal)?, object).await?;
         }
         Ok(Outcome::Clean)
     }
@@ -127,10 +127,28 @@ impl Manifests {
         }
         for object in objects.iter().rev() {
             let change = writer.delete(&object.key()).await;
-            super::print(&store::line(change.map_err(store::refusal)?, object))?;
+            said(writer, change.map_err(store::refusal)?, object).await?;
         }
         Ok(Outcome::Clean)
     }
+}
+
+/// Prints what became of the object. A policy that was not there may be so under an older client's name, and then it
+/// counts.
+async fn said(writer: &Writer, change: Change, object: &Stored) -> Result<(), Failure> {
+    super::print(&store::line(change, object))?;
+    let was_there = match change {
+        Change::Created | Change::Absent => false,
+        Change::Configured | Change::Unchanged | Change::Deleted => true,
+    };
+    let Some(key) = object.older_key().filter(|_| !was_there) else { return Ok(()) };
+    if writer.value(&key).await.map_err(Failure::Etcd)?.is_some() {
+        super::say(&format!(
+            "warning: {object}: an older client's policy of this name is in force under {key}\n\
+             help: delete that key, or have Calico's client migrate policy names\n"
+        ));
+    }
+    Ok(())
 }
 
 /// Policies whose tier is neither in the store nor among the objects. What a store must have comes before them.

@@ -219,6 +219,24 @@ fn a_policy_needs_its_tier() {
     assert!(stdout.ends_with("deleted Tier a\n"), "{stdout}");
 }
 
+/// It stays in force beside, or after, the one of today's name.
+#[test]
+fn an_older_clients_policy_is_not_overlooked() {
+    let server = Server::start();
+    let older = "resources/v3/projectcalico.org/globalnetworkpolicies/default.web";
+    server.put(&format!("/calico/{older}"), r#"{"metadata":{"name":"default.web"},"spec":{}}"#);
+    let said = format!(
+        "warning: GlobalNetworkPolicy web: an older client's policy of this name is in force under {older}\n\
+         help: delete that key, or have Calico's client migrate policy names\n"
+    );
+    let web = policy("web", "default");
+    let take_out = || felix_rs(&server, &["apply", "--delete", "-f", "-"], &web);
+    assert_eq!(take_out(), (Some(0), "absent GlobalNetworkPolicy web\n".to_owned(), said.clone()));
+    assert_eq!(apply(&server, &web).2, said);
+    assert_eq!(apply(&server, &web).2, "");
+    assert_eq!(take_out().2, "");
+}
+
 #[test]
 fn what_is_not_for_the_store_is_passed_over() {
     let server = Server::start();

@@ -5,7 +5,7 @@
 //! 1. the manifest is decoded: one with an error is not stored;
 //! 2. a document of 2017 is made one of today ([`v1`]), in the same places of the same text, and decoded again: what
 //!    today's API does not allow is shown where a person wrote it;
-//! 3. the document becomes JSON ([`json`]), with all its fields, also those that we have no use for;
+//! 3. the document becomes JSON ([`mod@json`]), with all its fields, also those that we have no use for;
 //! 4. what clients fill in is filled in ([`defaults`]).
 
 mod built_in;
@@ -63,6 +63,14 @@ impl Stored {
             Some(namespace) => format!("resources/v3/projectcalico.org/{plural}/{namespace}/{name}"),
             None => format!("resources/v3/projectcalico.org/{plural}/{name}"),
         }
+    }
+
+    /// The key under which clients of before v3.32 kept this policy, if it is one of theirs: they put the tier `default` in
+    /// front of its name.
+    pub fn older_key(&self) -> Option<String> {
+        let in_default = self.needs_tier() == Some("default") && !self.name.starts_with("default.");
+        let older = Self { name: format!("default.{}", self.name), ..self.clone() };
+        in_default.then(|| older.key())
     }
 
     /// The tier that a policy needs.

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     delete: bool,
     #[command(flatten)]
-    store: store::Arguments,
+    store: store::Address,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {

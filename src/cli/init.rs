@@ -9,7 +9,7 @@ use super::{Failure, Outcome, question_runtime, store};
 #[derive(Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    store: store::Arguments,
+    store: store::Address,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {

@@ -12,9 +12,9 @@ use crate::datastore::etcd::{self, Change, WriteError, Writer};
 use crate::model::Diagnostic;
 use crate::model::stored::{Stored, built_in};
 
-/// Which store.
+/// Which store, as flags say it.
 #[derive(Args)]
-pub(super) struct Arguments {
+pub(super) struct Address {
     /// The store, as etcd://HOST:PORT,…/PREFIX (etcds:// for TLS); may be left out where parameters or the environment name
     /// etcd
     #[arg(long, value_name = "URL")]
@@ -28,8 +28,8 @@ pub(super) struct Arguments {
 }
 
 /// How to reach the store.
-pub(super) fn access(arguments: &Arguments) -> Result<EtcdAccess, Failure> {
-    let Arguments { datastore, config, set } = arguments;
+pub(super) fn access(address: &Address) -> Result<EtcdAccess, Failure> {
+    let Address { datastore, config, set } = address;
     let mut given = configuration::given(config.as_deref(), set)?;
     let problems: Vec<Diagnostic> = given.problems.iter().map(Diagnostic::from).collect();
     super::say(&report::for_stderr(&problems));

@@ -90,6 +90,16 @@ fn the_seed_as_it_is_stored() {
     assert_eq!(text, fs::read_to_string(golden).unwrap());
 }
 
+/// The kernel is given the same, whether a host reads the manifests or what was stored of them.
+#[test]
+fn the_seed_as_it_is_rendered_from_the_store() {
+    let server = Server::start();
+    felix_rs(&server, &["apply", "-f", SEED], "");
+    let golden = "golden/render/001-seed-net1/expect";
+    let render = ["render", "--datastore", "etcd://", "--host", "calico-01", "--golden", golden];
+    assert_eq!(felix_rs(&server, &render, ""), (Some(0), String::new(), String::new()));
+}
+
 #[test]
 fn what_is_so_already_is_not_written() {
     let server = Server::start();

@@ -3,10 +3,10 @@
 //! What is written must do what the manifest does, so each step is one that `decode` can check:
 //!
 //! 1. the manifest is decoded: one with an error is not stored;
-//! 2. a document of 2017 is made one of today ([`v1`]), in the same places of the same text, and decoded again: what
+//! 2. a document of 2017 is made one of today (`v1`), in the same places of the same text, and decoded again: what
 //!    today's API does not allow is shown where a person wrote it;
-//! 3. the document becomes JSON ([`mod@json`]), with all its fields, also those that we have no use for;
-//! 4. what clients fill in is filled in ([`defaults`]).
+//! 3. the document becomes JSON (`json`), with all its fields, also those that we have no use for;
+//! 4. what clients fill in is filled in (`defaults`).
 
 mod built_in;
 mod defaults;

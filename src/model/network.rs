@@ -42,6 +42,8 @@ pub struct IpPool {
     pub nat_outgoing: bool,
     /// Only for services' load balancers: no endpoint has an address of it.
     pub load_balancer_only: bool,
+    /// Of Felix 2.1, which calls it by its CIDR: one of today with that CIDR counts instead.
+    pub unnamed: bool,
     pub place: Place,
 }
 

@@ -58,10 +58,11 @@ impl Network {
         self.nodes.get(host)?.ipip_tunnel_addr
     }
 
-    /// By name: of two pools with one CIDR the lowest name counts (reference §3.6).
+    /// By name: of two pools with one CIDR the lowest name counts (reference §3.6); those of Felix 2.1 have none.
     fn pools_by_cidr(&self, before: &BTreeMap<IpNet, Arc<Pool>>) -> BTreeMap<IpNet, Arc<Pool>> {
         let mut pools = BTreeMap::new();
-        for pool in self.pools.values() {
+        let (unnamed, named): (Vec<_>, Vec<_>) = self.pools.values().partition(|pool| pool.unnamed);
+        for pool in named.into_iter().chain(unnamed) {
             pools.entry(pool.cidr).or_insert_with(|| {
                 let pool = pool_for_nat(pool);
                 let same = before.get(&pool.cidr).filter(|before| ***before == pool);
@@ -82,7 +83,8 @@ impl Network {
 }
 
 fn pool_for_nat(pool: &IpPool) -> Pool {
-    let IpPool { name: _, cidr, ipip, vxlan: _, nat_outgoing, load_balancer_only, place: _ } = pool;
+    let IpPool { name: _, cidr, ipip, vxlan: _, nat_outgoing, load_balancer_only, unnamed: _, place: _ } =
+        pool;
     Pool {
         cidr: *cidr,
         ipip: match ipip {

@@ -108,7 +108,8 @@ pub(super) fn pool_v3(document: &Object<'_>) -> Option<IpPool> {
     }
     let load_balancer_only = !uses.is_empty() && uses.iter().all(|&allowed| allowed == Use::LoadBalancer);
     let place = document.field().place();
-    let pool = IpPool { name: name?, cidr, ipip, vxlan, nat_outgoing, load_balancer_only, place };
+    let pool =
+        IpPool { name: name?, cidr, ipip, vxlan, nat_outgoing, load_balancer_only, unnamed: false, place };
     document.report().all_readable().then_some(pool)
 }
 
@@ -156,6 +157,7 @@ pub(super) fn v1_pool(
         vxlan: EncapMode::Never,
         nat_outgoing,
         load_balancer_only: false,
+        unnamed: true,
         place: root.place(),
     };
     root.report.all_readable().then_some(pool)

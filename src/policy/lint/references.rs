@@ -125,15 +125,16 @@ fn shared_interfaces(world: &World<'_>, found: &mut Vec<Diagnostic>) {
 fn shared_pools(world: &World<'_>, found: &mut Vec<Diagnostic>) {
     let mut owners = BTreeMap::new();
     let mut pools: Vec<_> = world.pools.iter().collect();
-    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    pools.sort_by(|a, b| (a.unnamed, &a.name).cmp(&(b.unnamed, &b.name)));
     for pool in pools {
         let owner = *owners.entry(pool.cidr).or_insert(pool);
         if owner.name != pool.name {
+            let reason = if pool.unnamed { "the pool with a name" } else { "the lower name" };
             found.push(warning(
                 Code::Duplicate,
                 &pool.place,
                 format!("IPPool {} has the CIDR of {}", pool.name, owner.name),
-                format!("{} belongs to the lower name; this one's settings do nothing", pool.cidr),
+                format!("{} belongs to {}; this one's settings do nothing", pool.cidr, reason),
                 None,
             ));
         }

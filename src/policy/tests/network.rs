@@ -45,6 +45,10 @@ fn of_pools_with_one_cidr_the_lowest_name_counts() {
     assert_eq!(pool_lines(&host.delete(&a).desired()), ["10.0.0.0/16 nat"]);
     assert_eq!(pool_lines(&host.put(&a).put(&pool("a", "cidr: 10.1.0.0/16")).desired()).len(), 2);
     assert_eq!(pool_lines(&host.delete(&a).delete(&b).desired()), NONE);
+    // Felix 2.1 names none, and its pool is as good as gone.
+    let old = "apiVersion: v1\nkind: ipPool\nmetadata: {cidr: 10.0.0.0/16}\nspec: {}\n".to_owned();
+    assert_eq!(pool_lines(&host.put(&old).put(&b).desired()), ["10.0.0.0/16 nat"]);
+    assert_eq!(pool_lines(&host.delete(&b).desired()), ["10.0.0.0/16"]);
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl Pipeline {
         &self.config
     }
 
-    /// Whether what was taken is of a store that is set up; manifests never are.
+    /// Whether what was taken is of a store that is set up. Manifests need not say so.
     pub fn readiness(&self) -> Readiness {
         model::readiness(&self.catalog)
     }

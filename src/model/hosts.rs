@@ -42,3 +42,34 @@ fn text(node: &datastore::Node) -> Option<&str> {
         Value::Scalar(_) | Value::Sequence(_) | Value::Mapping(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::decode::testing::{raw, stored};
+
+    /// Of the entries of a store: by the key where that says it, else by the document.
+    #[test]
+    fn hosts_of_a_store() {
+        let v3 = |key: &str, json: &str| stored(&format!("resources/v3/projectcalico.org/{key}"), json);
+        for (entry, host) in [
+            (v3("nodes/h1", "{}"), Some("h1")),
+            (v3("nodes/h1", r#"{"kind":"Node","metadata":{"name":"other"}}"#), Some("h1")),
+            (v3("hostendpoints/a", r#"{"kind":"HostEndpoint","spec":{"node":"h2"}}"#), Some("h2")),
+            (
+                v3("workloadendpoints/ns/h3-k8s-a-b", r#"{"kind":"WorkloadEndpoint","spec":{"node":"h3"}}"#),
+                Some("h3"),
+            ),
+            (v3("tiers/a", r#"{"kind":"Tier","metadata":{"name":"a"}}"#), None),
+            (raw("v1/host/h4/bird_ip", "10.0.0.1"), Some("h4")),
+            (stored("v1/host/h5/endpoint/e", "{}"), Some("h5")),
+            (stored("v1/host/h6/workload/o/w/endpoint/e", "{}"), Some("h6")),
+            (raw("v1/host/h7/config/LogPrefix", "a"), None),
+            (raw("v1/Ready", "true"), None),
+        ] {
+            let key = entry.key.clone();
+            let found = node_names(&[Event::Put(entry)]);
+            assert_eq!(found.first().map(|host| &**host), host, "{key}");
+        }
+    }
+}

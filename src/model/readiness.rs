@@ -27,7 +27,7 @@ pub enum NotReady {
     FlagDown,
 }
 
-/// What the resources of a store say about its being ready. Manifests have no such thing.
+/// What the resources of a store say about its being ready. Manifests need not say it.
 pub fn readiness(catalog: &Catalog) -> Readiness {
     let found = [ResourceId::ClusterInformation("default".into()), ResourceId::Ready]
         .iter()

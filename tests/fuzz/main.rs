@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod mutate;
+mod stored;
 mod targets;
 
 use proptest::prelude::*;
@@ -48,6 +49,11 @@ proptest! {
     #[test]
     fn any_words_as_manifests(words in prop::collection::vec(prop::sample::select(mutate::YAML_WORDS), 0..40)) {
         targets::manifest(words.concat().as_bytes());
+    }
+
+    #[test]
+    fn any_json_in_a_store(text in stored::entries()) {
+        targets::stored(text.as_bytes());
     }
 
     #[test]

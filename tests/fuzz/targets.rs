@@ -3,11 +3,13 @@
 //! Plain functions that panic where it does not hold: called with random and with mutated input by this suite, and by
 //! `cargo fuzz` (see `cargo-fuzz/`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use felix_rs::Pipeline;
-use felix_rs::datastore::{Event, Excerpt, yaml};
+use felix_rs::datastore::{
+    Entry, Event, Excerpt, Key, Node, Origin, Scalar, StoredPath, Value, Written, yaml,
+};
 use felix_rs::labels::Selector;
 use felix_rs::model::{IpVersion, node_names};
 use felix_rs::sync::{Programmed, plan};
@@ -62,6 +64,48 @@ pub fn manifest(data: &[u8]) {
         });
     }
     assert_eq!(outcome(&mut pipeline), outcome(&mut Pipeline::new(host, Vec::new())));
+}
+
+/// As [`manifest`], of a store with a line an entry: its key, a space, its value. Whatever is wrong is said at the key and
+/// the revision.
+pub fn stored(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let entries: BTreeMap<&str, Entry> = text.lines().filter_map(entry).collect();
+    let mut pipeline = Pipeline::new("host".into(), Vec::new());
+    let mut reversed = Pipeline::new("host".into(), Vec::new());
+    let put = |entry: &Entry| Event::Put(entry.clone());
+    entries.values().for_each(|entry| pipeline.take(&put(entry)));
+    entries.values().rev().for_each(|entry| reversed.take(&put(entry)));
+    assert_eq!(outcome(&mut pipeline), outcome(&mut reversed));
+    assert_eq!(pipeline.readiness(), reversed.readiness());
+    let sources: BTreeSet<&str> = entries.values().map(|entry| &*entry.origin.source).collect();
+    for diagnostic in pipeline.diagnostics() {
+        let of_entry = sources.iter().any(|source| diagnostic.place.source.starts_with(source));
+        assert!(of_entry, "{diagnostic:?}");
+    }
+    entries.values().for_each(|entry| pipeline.take(&Event::Delete(entry.key.clone())));
+    assert_eq!(outcome(&mut pipeline), outcome(&mut Pipeline::new("host".into(), Vec::new())));
+}
+
+/// As a store's source says it; none where the value is not JSON.
+fn entry(line: &str) -> Option<(&str, Entry)> {
+    let (key, value) = line.split_once(' ')?;
+    let source: Arc<str> = format!("/calico/{key}@7").into();
+    // In a list, as one of its own would be taken for a list of resources.
+    let mut parsed = yaml::parse(&source, &format!("[{value}]").into());
+    let json = parsed.errors.is_empty() && parsed.entries.len() == 1;
+    let node = json.then(|| parsed.entries.remove(0).node)?;
+    let bare = key.contains("/config/") || key.ends_with("/bird_ip") || key == "v1/Ready";
+    let node = match node.value {
+        Value::Scalar(scalar) if bare => {
+            Node { value: Value::Scalar(Scalar { plain: false, ..scalar }), ..node }
+        }
+        _ => node,
+    };
+    let origin = Origin { source, text: format!("[{value}]").into(), written: Written::Stored };
+    let entry =
+        Entry { key: Key(format!("/calico/{key}").into()), path: Some(StoredPath::of(key)), node, origin };
+    Some((key, entry))
 }
 
 /// A saved text is read or refused, at a line of it; what is read is a program whose parts are all there, and the same

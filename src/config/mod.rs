@@ -15,6 +15,7 @@ mod nearest;
 mod parameter;
 mod parameters;
 mod problem;
+mod routing;
 mod running;
 mod setting;
 mod sources;
@@ -29,6 +30,7 @@ pub(crate) use nearest::nearest;
 pub use parameter::{Parameter, Scope, left_out};
 pub use parameters::PARAMETERS;
 pub use problem::{ConfigProblem, ProblemKind, Severity};
+pub use routing::{ClusterRoutes, RouteSource, Routing};
 pub use running::{BackendChoice, Enforcement, Listener, Reporting, StatusReporting};
 pub use setting::Setting;
 pub use sources::{Chosen, Resolved, Source, SourceKind};
@@ -74,6 +76,7 @@ pub struct Config {
     pub external_nodes: Vec<IpNet>,
     pub invalid_objects: InvalidObjects,
     pub openstack: Option<OpenStack>,
+    pub routing: Routing,
     pub enforcement: Enforcement,
     pub reporting: Reporting,
     pub status: StatusReporting,
@@ -169,6 +172,7 @@ impl Default for Config {
             external_nodes: Vec::new(),
             invalid_objects: InvalidObjects::Deny,
             openstack: None,
+            routing: Routing::default(),
             enforcement: Enforcement::default(),
             reporting: Reporting::default(),
             status: StatusReporting::default(),

@@ -11,8 +11,8 @@ use super::value::{
     port_range, seconds,
 };
 use super::{
-    AllowAction, BackendChoice, DenyAction, EndpointToHostAction, InsertMode, InvalidObjects,
-    NatOutgoingExclusions,
+    AllowAction, BackendChoice, ClusterRoutes, DenyAction, EndpointToHostAction, InsertMode, InvalidObjects,
+    NatOutgoingExclusions, RouteSource,
 };
 
 /// Accept, pass, drop, two scratch bits, and one for endpoints.
@@ -282,8 +282,19 @@ pub static PARAMETERS: &[Parameter] = &[
         .doc("IP in IP; by default, where a pool uses it.")
         .none("")
         .sets(|d, v| put(&mut d.config.ipip_enabled, optional(v, boolean))),
-    row("IpInIpMtu", MTU, "0").field("ipipMTU").doc("MTU of tunl0; 0 is the host's less 20."),
-    row("IpInIpTunnelAddr", Ipv4, "").doc("Address of tunl0, from this host's Node."),
+    row("IpInIpMtu", MTU, "0")
+        .field("ipipMTU")
+        .doc("MTU of tunl0; 0 is that of the interface below it, less 20.")
+        .sets(|d, v| {
+            put(&mut d.config.routing.ipip_mtu, number(v).map(|mtu| Some(mtu).filter(|&mtu| mtu > 0)))
+        }),
+    row("IpInIpTunnelAddr", Ipv4, "")
+        .doc("Address of tunl0; by default what this host's Node says.")
+        .sets(|d, v| put(&mut d.config.routing.tunnel_address, optional(v, parsed))),
+    row("IpInIpTunnelAddrFromBlock", Boolean, "false")
+        .field("ipipTunnelAddrFromBlock")
+        .doc("Where nobody says tunl0's address, it is the lowest unallocated one of this host's blocks.")
+        .sets(|d, v| put(&mut d.config.routing.tunnel_address_from_block, boolean(v))),
     row("VXLANEnabled", Boolean, "")
         .field("vxlanEnabled")
         .doc("VXLAN; by default, where a pool uses it.")
@@ -302,39 +313,46 @@ pub static PARAMETERS: &[Parameter] = &[
         .sets(|d, v| put(&mut d.config.external_nodes, list(v, net))),
     row("DeviceRouteSourceAddress", Ipv4, "")
         .field("deviceRouteSourceAddress")
-        .doc("Source address of routes to workloads."),
+        .doc("Source address of routes to workloads.")
+        .sets(|d, v| put(&mut d.config.routing.source_v4, optional(v, parsed))),
     row("DeviceRouteSourceAddressIPv6", Ipv6, "")
         .field("deviceRouteSourceAddressIPv6")
-        .doc("Source address of IPv6 routes to workloads."),
+        .doc("Source address of IPv6 routes to workloads.")
+        .sets(|d, v| put(&mut d.config.routing.source_v6, optional(v, parsed))),
     row("DeviceRouteProtocol", Integer { min: 0, max: 255 }, "3")
         .field("deviceRouteProtocol")
-        .doc("The protocol number that marks our routes."),
+        .doc("The protocol number of routes to workloads; unless it is 3, of all our routes.")
+        .sets(|d, v| put(&mut d.config.routing.protocol, number(v))),
     row("RemoveExternalRoutes", Boolean, "true")
         .field("removeExternalRoutes")
-        .doc("Remove others' routes to workloads' interfaces."),
-    row(
-        "ProgramClusterRoutes",
-        OneOf(&["Disabled", "EnabledIPIPOnly", "EnabledNoEncapOnly", "Enabled"]),
-        "EnabledIPIPOnly",
-    )
-    .field("programClusterRoutes")
-    .doc("Which routes to other hosts' workloads are ours."),
-    row("RouteSource", OneOf(&["CalicoIPAM", "WorkloadIPs"]), "CalicoIPAM")
+        .doc("Remove others' routes to workloads' interfaces.")
+        .sets(|d, v| put(&mut d.config.routing.remove_external, boolean(v))),
+    row("ProgramClusterRoutes", OneOf(ClusterRoutes::WORDS), "Auto")
+        .field("programClusterRoutes")
+        .doc("Which routes to other hosts' workloads are ours; Auto is all that nobody else has.")
+        .sets(|d, v| put(&mut d.config.routing.cluster_routes, choice(v))),
+    row("RouteSource", OneOf(RouteSource::WORDS), "CalicoIPAM")
         .field("routeSource")
-        .doc("What routes to other hosts are made from."),
-    row("RouteSyncDisabled", Boolean, "false").field("routeSyncDisabled").doc("Leave routes to others."),
+        .doc("What routes to other hosts are made from.")
+        .sets(|d, v| put(&mut d.config.routing.source, choice(v))),
+    row("RouteSyncDisabled", Boolean, "false")
+        .field("routeSyncDisabled")
+        .doc("Leave routes to others.")
+        .sets(|d, v| put(&mut d.config.routing.disabled, boolean(v))),
     row("RouteRefreshInterval", Seconds, "90")
         .field("routeRefreshInterval")
         .doc("Time between two full reads of routes; 0 never."),
     row("IPv4NormalRoutePriority", PRIORITY, "1024")
         .field("ipv4NormalRoutePriority")
-        .doc("Metric of IPv4 routes."),
+        .doc("Metric of IPv4 routes.")
+        .sets(|d, v| put(&mut d.config.routing.metric_v4, number(v))),
     row("IPv4ElevatedRoutePriority", PRIORITY, "512")
         .field("ipv4ElevatedRoutePriority")
         .doc("Metric of IPv4 routes that must win."),
     row("IPv6NormalRoutePriority", PRIORITY, "1024")
         .field("ipv6NormalRoutePriority")
-        .doc("Metric of IPv6 routes."),
+        .doc("Metric of IPv6 routes.")
+        .sets(|d, v| put(&mut d.config.routing.metric_v6, number(v))),
     row("IPv6ElevatedRoutePriority", PRIORITY, "512")
         .field("ipv6ElevatedRoutePriority")
         .doc("Metric of IPv6 routes that must win."),
@@ -434,7 +452,7 @@ mod tests {
 
     use super::super::draft::Draft;
     use super::super::etcd::draft::EtcdDraft;
-    use super::super::{Config, Enforcement, Listener, Reporting, StatusReporting};
+    use super::super::{Config, Enforcement, Listener, Reporting, Routing, StatusReporting};
     use super::*;
 
     /// Another value than the default in every field.
@@ -467,6 +485,20 @@ mod tests {
             external_nodes: vec!["10.0.0.0/8".parse().unwrap()],
             invalid_objects: InvalidObjects::Ignore,
             openstack: None,
+            routing: Routing {
+                disabled: true,
+                cluster_routes: ClusterRoutes::Disabled,
+                source: RouteSource::WorkloadIps,
+                protocol: 80,
+                source_v4: Some([10, 0, 0, 1].into()),
+                source_v6: Some("fd00::1".parse().unwrap()),
+                metric_v4: 1,
+                metric_v6: 1,
+                remove_external: false,
+                ipip_mtu: Some(1440),
+                tunnel_address: Some([10, 0, 0, 1].into()),
+                tunnel_address_from_block: true,
+            },
             enforcement: Enforcement {
                 backend: BackendChoice::Nft,
                 table_refresh: None,

@@ -52,7 +52,7 @@ pub struct IpPool {
 pub struct Node {
     pub name: Arc<str>,
     pub labels: Labels,
-    /// Its address and the subnet that it shares with its neighbours.
+    /// Its address and the subnet that it shares with its neighbours; the address alone, where no subnet is known.
     pub ipv4: Option<(Ipv4Addr, Ipv4Net)>,
     pub ipv6: Option<(Ipv6Addr, Ipv6Net)>,
     /// The address of its tunl0.
@@ -77,5 +77,7 @@ pub struct IpamBlock {
     pub node: Option<Arc<str>>,
     /// Addresses lent to other nodes: ordinal within the block, node.
     pub borrowed: Vec<(u32, Arc<str>)>,
+    /// Addresses that somebody has: ordinals, ascending.
+    pub allocated: Vec<u32>,
     pub place: Place,
 }

@@ -1,6 +1,7 @@
 //! The calculation: resources in, [`HostPolicy`] out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::built_in::{DEFAULT_ALLOW, builtin_tiers, default_allow};
@@ -9,7 +10,7 @@ use super::lower::{self, Lowered};
 use super::network::Network;
 use super::order::in_tiers;
 use super::sets::{Item, ItemId, SetTable};
-use crate::config::{Config, InvalidObjects};
+use crate::config::{Config, InvalidObjects, RouteSource};
 use crate::labels::{Change, LabelIndex};
 use crate::model::{
     HostEndpoint, NetworkSet, Policy, PolicyId, Profile, Resource, ResourceId, Stage, Tier, Update,
@@ -61,6 +62,12 @@ pub struct Settings {
     pub ignore_invalid: bool,
     /// `WorkloadSourceSpoofing=Any`: endpoints may ask to send from other addresses.
     pub source_spoofing: bool,
+    /// `RouteSource=WorkloadIPs`: routes to other hosts are made of their endpoints.
+    pub routes_of_workloads: bool,
+    /// `IpInIpTunnelAddr`: the address of tunl0, whatever this host's Node says.
+    pub tunnel_address: Option<Ipv4Addr>,
+    /// `IpInIpTunnelAddrFromBlock`: where nobody says one, it may be a spare one of this host's blocks.
+    pub tunnel_address_from_block: bool,
 }
 
 /// Local endpoints by something that they share.
@@ -82,6 +89,9 @@ impl From<&Config> for Settings {
         Self {
             ignore_invalid: config.invalid_objects == InvalidObjects::Ignore,
             source_spoofing: config.workload_source_spoofing,
+            routes_of_workloads: config.routing.source == RouteSource::WorkloadIps,
+            tunnel_address: config.routing.tunnel_address,
+            tunnel_address_from_block: config.routing.tunnel_address_from_block,
         }
     }
 }
@@ -94,6 +104,7 @@ impl Calc {
 
     /// For several hosts at once, for who asks about a whole cluster: [`Calc::of_host`] tells them apart.
     pub fn of_hosts(hosts: BTreeSet<Arc<str>>) -> Self {
+        let only = only(&hosts).cloned();
         let mut calc = Self {
             hosts,
             settings: Settings::default(),
@@ -110,7 +121,7 @@ impl Calc {
             used_by_policies: BTreeMap::new(),
             used_by_profiles: BTreeMap::new(),
             dirty: Dirty::default(),
-            desired: HostPolicy::default(),
+            desired: HostPolicy { host: only, ..HostPolicy::default() },
         };
         calc.put_profile(&default_allow());
         calc
@@ -131,16 +142,25 @@ impl Calc {
         self.settle_policies();
         self.settle_profiles();
         self.sets.settle(&mut self.desired.sets);
-        let mut hosts = self.hosts.iter();
-        let only = hosts.next().filter(|_| hosts.next().is_none());
-        self.network.settle(only.map(|host| &**host), &mut self.desired);
+        self.network.settle(only(&self.hosts).map(|host| &**host), settings, &mut self.desired);
         &self.desired
     }
 
     /// Of what [`Calc::desired`] last gave, what one of the hosts must enforce: the same as if it had been alone.
     pub fn of_host(&self, host: &str) -> HostPolicy {
-        let HostPolicy { endpoints, policies, profiles, sets, pools, host_addresses, ipip_tunnel_addr: _ } =
-            &self.desired;
+        let HostPolicy {
+            host: _,
+            endpoints,
+            policies,
+            profiles,
+            sets,
+            pools,
+            host_addresses,
+            ipip_tunnel_addr: _,
+            nodes,
+            blocks,
+            workloads,
+        } = &self.desired;
         let here = endpoints.iter().filter(|(id, _)| &*id.node == host);
         let endpoints: BTreeMap<_, _> = here.map(|(id, local)| (id.clone(), Arc::clone(local))).collect();
         let tiers = endpoints.values().flat_map(|local| &local.tiers);
@@ -161,13 +181,17 @@ impl Calc {
         let used: BTreeSet<&SetId> = by_policies.chain(by_profiles).flatten().collect();
         let used = sets.iter().filter(|(id, _)| used.contains(id));
         HostPolicy {
+            host: Some(host.into()),
             sets: used.map(|(id, set)| (id.clone(), Arc::clone(set))).collect(),
             endpoints,
             policies,
             profiles,
             pools: pools.clone(),
             host_addresses: Arc::clone(host_addresses),
-            ipip_tunnel_addr: self.network.tunnel_of(host),
+            ipip_tunnel_addr: self.network.tunnel_of(host, &self.desired),
+            nodes: nodes.clone(),
+            blocks: blocks.clone(),
+            workloads: workloads.clone(),
         }
     }
 
@@ -183,7 +207,14 @@ impl Calc {
 
     /// Other settings: whatever they decide is made anew.
     fn configure(&mut self, settings: Settings) {
-        let Settings { ignore_invalid, source_spoofing } = std::mem::replace(&mut self.settings, settings);
+        let Settings {
+            ignore_invalid,
+            source_spoofing,
+            // The network's own business.
+            routes_of_workloads: _,
+            tunnel_address: _,
+            tunnel_address_from_block: _,
+        } = std::mem::replace(&mut self.settings, settings);
         if ignore_invalid != settings.ignore_invalid {
             let invalid: Vec<PolicyId> = self
                 .policies
@@ -219,12 +250,10 @@ impl Calc {
             Resource::HostEndpoint(endpoint) => self.put_host_endpoint(endpoint),
             Resource::IpPool(pool) => self.network.put_pool(pool),
             Resource::Node(node) => self.network.put_node(node),
-            // Parameters are the business of whoever makes the settings; blocks are the routes'.
-            Resource::Config(_)
-            | Resource::ClusterInformation(_)
-            | Resource::Ready(_)
-            | Resource::BlockAffinity(_)
-            | Resource::IpamBlock(_) => {}
+            Resource::BlockAffinity(affinity) => self.network.blocks.put_affinity(affinity),
+            Resource::IpamBlock(block) => self.network.blocks.put_block(block),
+            // Parameters are the business of whoever makes the settings.
+            Resource::Config(_) | Resource::ClusterInformation(_) | Resource::Ready(_) => {}
         }
     }
 
@@ -238,11 +267,9 @@ impl Calc {
             ResourceId::HostEndpoint(id) => self.sets.remove_item(&ItemId::Host(id.clone())),
             ResourceId::IpPool(name) => self.network.delete_pool(name),
             ResourceId::Node(name) => self.network.delete_node(name),
-            ResourceId::Config(_)
-            | ResourceId::ClusterInformation(_)
-            | ResourceId::Ready
-            | ResourceId::BlockAffinity(_)
-            | ResourceId::IpamBlock(_) => {}
+            ResourceId::BlockAffinity(name) => self.network.blocks.delete_affinity(name),
+            ResourceId::IpamBlock(name) => self.network.blocks.delete_block(name),
+            ResourceId::Config(_) | ResourceId::ClusterInformation(_) | ResourceId::Ready => {}
         }
     }
 
@@ -338,6 +365,7 @@ impl Calc {
         let item = Item { nets: endpoint.networks.clone(), ports: endpoint.ports.clone() };
         let id = ItemId::Workload(endpoint.id.clone());
         self.sets.put_item(&id, &endpoint.labels, &endpoint.profiles, item);
+        self.network.put_workload(endpoint);
         if !self.hosts.contains(&endpoint.id.node) {
             return;
         }
@@ -351,6 +379,7 @@ impl Calc {
 
     fn dismiss(&mut self, id: &WorkloadId) {
         self.sets.remove_item(&ItemId::Workload(id.clone()));
+        self.network.delete_workload(id);
         let Some(before) = self.locals.remove(id) else { return };
         let changes = self.governed.remove_item(id);
         self.mark_governed(&changes);
@@ -469,6 +498,11 @@ impl Calc {
     }
 }
 
+/// The host, where it is one alone.
+fn only(hosts: &BTreeSet<Arc<str>>) -> Option<&Arc<str>> {
+    hosts.first().filter(|_| hosts.len() == 1)
+}
+
 fn interface_of(endpoint: &WorkloadEndpoint) -> Interface {
     (Arc::clone(&endpoint.id.node), Arc::clone(&endpoint.interface))
 }
@@ -505,7 +539,7 @@ fn swap_users<K: Ord + Clone, T>(
 }
 
 /// Puts `value` there, unless what is there is the same; without one, nothing is there any more.
-fn settle<K: Ord, T: PartialEq>(map: &mut BTreeMap<K, Arc<T>>, key: K, value: Option<T>) {
+pub(super) fn settle<K: Ord, T: PartialEq>(map: &mut BTreeMap<K, Arc<T>>, key: K, value: Option<T>) {
     match value {
         Some(value) if map.get(&key).is_some_and(|before| **before == value) => {}
         Some(value) => drop(map.insert(key, Arc::new(value))),

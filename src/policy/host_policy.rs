@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::config::Config;
 use crate::datastore::Place;
 use crate::model::{
     Action, IcmpMatch, IpVersion, PolicyId, PortRange, Protocol, Stage, TierDefault, WorkloadEndpoint,
@@ -17,6 +18,8 @@ use crate::model::{
 /// stages can skip them by pointer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostPolicy {
+    /// Which one; none where several hosts are calculated at once.
+    pub host: Option<Arc<str>>,
     /// The workload endpoints of this host.
     pub endpoints: BTreeMap<WorkloadId, Arc<LocalEndpoint>>,
     /// The policies that govern one of them, or are needed on every host.
@@ -30,16 +33,81 @@ pub struct HostPolicy {
     /// The addresses of all hosts.
     pub host_addresses: Arc<BTreeSet<IpAddr>>,
     /// The address of this host's own tunl0; none where several hosts are calculated at once.
-    pub ipip_tunnel_addr: Option<std::net::Ipv4Addr>,
+    pub ipip_tunnel_addr: Option<Ipv4Addr>,
+    /// The hosts that routes lead to, this one too.
+    pub nodes: BTreeMap<Arc<str>, Arc<NodeAddresses>>,
+    /// Who has which addresses.
+    pub blocks: BTreeMap<IpNet, Arc<Block>>,
+    /// The addresses of the workload endpoints of all hosts, where routes are made of them instead of `blocks`.
+    pub workloads: BTreeMap<WorkloadId, Arc<Vec<IpNet>>>,
 }
 
-/// A pool as NAT and encapsulation see it.
+impl HostPolicy {
+    /// Whether hosts tunnel IPv4 packets to each other by IP in IP: as configured, else where a pool wants it.
+    pub fn has_ipip(&self, config: &Config) -> bool {
+        config.ipip_enabled.unwrap_or_else(|| self.pools.values().any(|pool| pool.encapsulation.is_ipip()))
+    }
+}
+
+/// A pool as NAT, encapsulation and routes see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     pub cidr: IpNet,
-    pub ipip: bool,
+    pub encapsulation: Encapsulation,
     pub nat_outgoing: bool,
     pub load_balancer_only: bool,
+}
+
+/// How hosts send a pool's packets to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encapsulation {
+    /// As they are.
+    None,
+    /// By IP in IP.
+    Ipip,
+    /// By IP in IP where the hosts share no subnet.
+    IpipCrossSubnet,
+    /// By VXLAN, which is not for us.
+    Vxlan,
+}
+
+impl Encapsulation {
+    pub fn is_ipip(self) -> bool {
+        match self {
+            Self::Ipip | Self::IpipCrossSubnet => true,
+            Self::None | Self::Vxlan => false,
+        }
+    }
+}
+
+/// Where a host is found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeAddresses {
+    /// With the subnet that it shares with its neighbours.
+    pub ipv4: Option<(Ipv4Addr, Ipv4Net)>,
+    pub ipv6: Option<(Ipv6Addr, Ipv6Net)>,
+    /// The address of its tunl0, as it says itself.
+    pub ipip_tunnel_addr: Option<Ipv4Addr>,
+}
+
+impl NodeAddresses {
+    /// The address and subnet of one family.
+    pub fn of(&self, version: IpVersion) -> Option<(IpAddr, IpNet)> {
+        match version {
+            IpVersion::V4 => self.ipv4.map(|(address, subnet)| (address.into(), subnet.into())),
+            IpVersion::V6 => self.ipv6.map(|(address, subnet)| (address.into(), subnet.into())),
+        }
+    }
+}
+
+/// Addresses that a host gives to its workloads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    pub cidr: IpNet,
+    /// The host; none where each address stands for itself.
+    pub node: Option<Arc<str>>,
+    /// Addresses of it that other hosts have.
+    pub borrowed: Vec<(IpAddr, Arc<str>)>,
 }
 
 /// A workload endpoint of this host with the policies that govern it.

@@ -2,6 +2,7 @@
 //!
 //! [`Calc`] is told about resources one by one and keeps a [`HostPolicy`] up to date.
 
+mod blocks;
 mod built_in;
 mod calc;
 mod host_policy;
@@ -16,6 +17,7 @@ mod tests;
 pub use built_in::builtin_tiers;
 pub use calc::{Calc, Settings};
 pub use host_policy::{
-    ActivePolicy, ActiveProfile, ActiveRule, ActiveSide, Direction, EndpointTier, HostPolicy, IpSet,
-    LocalEndpoint, Member, Owner, Pool, RuleSource, SetId, SetKind, TransportProtocol,
+    ActivePolicy, ActiveProfile, ActiveRule, ActiveSide, Block, Direction, Encapsulation, EndpointTier,
+    HostPolicy, IpSet, LocalEndpoint, Member, NodeAddresses, Owner, Pool, RuleSource, SetId, SetKind,
+    TransportProtocol,
 };

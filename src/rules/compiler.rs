@@ -196,6 +196,11 @@ impl Host {
             pools,
             host_addresses,
             ipip_tunnel_addr,
+            // The routes' business.
+            host: _,
+            nodes: _,
+            blocks: _,
+            workloads: _,
         } = policy;
         Self {
             pools: pools.clone(),

@@ -28,9 +28,7 @@ impl<'a> Family<'a> {
     ) -> Result<Self, MarkError> {
         let marks = Marks::allocate(config.mark_mask)?;
         let ipip = match version {
-            IpVersion::V4 => {
-                config.ipip_enabled.unwrap_or_else(|| policy.pools.values().any(|pool| pool.ipip))
-            }
+            IpVersion::V4 => policy.has_ipip(config),
             IpVersion::V6 => false,
         };
         Ok(Self { policy, config, version, marks, ipip })

@@ -12,8 +12,8 @@ use crate::model::{
     Action, IpVersion, Labels, PolicyId, PolicyKind, Stage, TierDefault, WorkloadEndpoint, WorkloadId,
 };
 use crate::policy::{
-    ActivePolicy, ActiveProfile, ActiveRule, ActiveSide, Direction, EndpointTier, HostPolicy, LocalEndpoint,
-    Owner, Pool, RuleSource,
+    ActivePolicy, ActiveProfile, ActiveRule, ActiveSide, Direction, Encapsulation, EndpointTier, HostPolicy,
+    LocalEndpoint, Owner, Pool, RuleSource,
 };
 use crate::rules::ruleset::Ruleset;
 
@@ -129,7 +129,12 @@ pub(crate) fn allow(owner: Owner, direction: Direction) -> ActiveRule {
 }
 
 pub(crate) fn pool(cidr: &str) -> Pool {
-    Pool { cidr: cidr.parse().unwrap(), ipip: false, nat_outgoing: false, load_balancer_only: false }
+    Pool {
+        cidr: cidr.parse().unwrap(),
+        encapsulation: Encapsulation::None,
+        nat_outgoing: false,
+        load_balancer_only: false,
+    }
 }
 
 /// A host with these.

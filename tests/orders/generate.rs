@@ -43,6 +43,8 @@ fn any() -> Text {
         1 => tier(words(&["platform", "default"])),
         2 => pool(),
         1 => node(),
+        1 => block(),
+        1 => affinity(),
         1 => configuration(),
         1 => nonsense(),
     ]
@@ -195,6 +197,26 @@ fn pool() -> Text {
         vec![sometimes("nat-outgoing", words(&["true"])), sometimes("ipip", words(&["{enabled: true}"]))],
     );
     prop_oneof![2 => v3, 1 => v1].boxed()
+}
+
+fn block() -> Text {
+    let spec = vec![
+        always("cidr", words(&["10.0.0.0/29", "10.0.0.8/29", "'fd00::/125'"])),
+        sometimes("affinity", words(&["'host:host-1'", "'host:host-2'", "'virtual:v'"])),
+        sometimes("allocations", words(&["[~, 0, 1]", "[1, ~, ~]"])),
+        always("attributes", words(&["[{secondary: {node: host-1}}, {secondary: {node: host-2}}]"])),
+    ];
+    resource("projectcalico.org/v3", "IPAMBlock", vec![always("name", words(&["b"]))], spec)
+}
+
+fn affinity() -> Text {
+    let spec = vec![
+        always("cidr", words(&["10.0.0.0/29", "10.0.0.8/29"])),
+        always("node", words(&["host-1", "host-2"])),
+        sometimes("state", words(&["confirmed", "pending", "pendingDeletion"])),
+    ];
+    let metadata = vec![always("name", words(&["x", "y"]))];
+    resource("projectcalico.org/v3", "BlockAffinity", metadata, spec)
 }
 
 fn node() -> Text {

@@ -93,9 +93,12 @@ pub(super) fn stored_block(root: &Field<'_>, cidr: IpNet) -> Option<IpamBlock> {
 
 fn block_of(spec: &Object<'_>, cidr: IpNet, place: Place) -> Option<IpamBlock> {
     let node = node_of(spec);
-    let borrowed = borrowed(spec, node.as_deref());
+    let allocations = allocations(spec);
+    let allocated = allocations.iter().map(|(ordinal, _)| *ordinal).collect();
+    let lent = allocations.into_iter().filter_map(|(ordinal, holder)| Some((ordinal, holder?)));
+    let borrowed = lent.filter(|(_, holder)| Some(holder) != node.as_ref()).collect();
     let deleted = spec.read("deleted", flag).unwrap_or(false);
-    let block = IpamBlock { cidr, node, borrowed, place };
+    let block = IpamBlock { cidr, node, borrowed, allocated, place };
     (spec.report().errors() == 0 && !deleted).then_some(block)
 }
 
@@ -107,23 +110,22 @@ fn node_of(spec: &Object<'_>) -> Option<Arc<str>> {
     }
 }
 
-/// The addresses that another node than the block's own has.
-fn borrowed(spec: &Object<'_>, own: Option<&str>) -> Vec<(u32, Arc<str>)> {
+/// The ordinals of all addresses that somebody has, and the node that has each, where that is said.
+fn allocations(spec: &Object<'_>) -> Vec<(u32, Option<Arc<str>>)> {
     let nodes = attribute_nodes(spec);
     let Some(allocations) = spec.get("allocations") else { return Vec::new() };
-    let mut borrowed = Vec::new();
+    let mut allocated = Vec::new();
     for (ordinal, item) in (0..).zip(allocations.items()).filter(|(_, item)| !item.is_null()) {
         let Some(index) = item.read(scalar::integer(0..=u64::from(u32::MAX))) else { continue };
         match usize::try_from(index).ok().and_then(|index| nodes.get(index)) {
-            Some(Some(node)) if Some(&**node) != own => borrowed.push((ordinal, Arc::clone(node))),
-            Some(_) => {}
+            Some(node) => allocated.push((ordinal, node.clone())),
             None => item.error(Mistake::value(
                 format!("there is no attribute {index}"),
                 format!("{} attributes, counted from 0", nodes.len()),
             )),
         }
     }
-    borrowed
+    allocated
 }
 
 fn attribute_nodes(spec: &Object<'_>) -> Vec<Option<Arc<str>>> {

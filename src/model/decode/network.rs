@@ -239,8 +239,40 @@ pub(super) fn node(document: &Object<'_>) -> Option<Node> {
             .and_then(|field| field.read(scalar::ipv4_address)),
     };
     check_bgp(&bgp, written, ipv4.is_some() || ipv6.is_some());
+    let (ipv4, ipv6) = match (ipv4, ipv6) {
+        (None, None) if form == Form::V3 => reported_addresses(&spec),
+        (ipv4, ipv6) => (ipv4, ipv6),
+    };
     let node = Node { name: name?, labels, ipv4, ipv6, ipip_tunnel_addr, place: document.field().place() };
     (document.report().errors() == 0).then_some(node)
+}
+
+type SubnetV4 = (Ipv4Addr, Ipv4Net);
+type SubnetV6 = (Ipv6Addr, Ipv6Net);
+
+/// What `spec.addresses` says of a node that no BGP address is known of: the internal one rather than the external one.
+fn reported_addresses(spec: &Object<'_>) -> (Option<SubnetV4>, Option<SubnetV6>) {
+    let Some(addresses) = spec.get("addresses") else { return (None, None) };
+    let mut nets = Vec::new();
+    for item in addresses.items() {
+        let entry = item.object(&["address", "type"], Unknown::Tolerated);
+        let kinds = ["InternalIP", "ExternalIP"];
+        let kind = entry.text("type").and_then(|kind| kinds.iter().position(|known| **known == *kind));
+        if let Some(kind) = kind {
+            nets.extend(entry.read("address", scalar::net_as_written).map(|net| (kind, net)));
+        }
+    }
+    // Stable: of those of one kind the first counts.
+    nets.sort_by_key(|(kind, _)| *kind);
+    let ipv4 = nets.iter().find_map(|(_, net)| match net {
+        IpNet::V4(net) => Some((net.addr(), net.trunc())),
+        IpNet::V6(_) => None,
+    });
+    let ipv6 = nets.iter().find_map(|(_, net)| match net {
+        IpNet::V6(net) => Some((net.addr(), net.trunc())),
+        IpNet::V4(_) => None,
+    });
+    (ipv4, ipv6)
 }
 
 fn check_bgp(bgp: &Object<'_>, written: bool, addressed: bool) {
@@ -254,14 +286,14 @@ fn check_bgp(bgp: &Object<'_>, written: bool, addressed: bool) {
     bgp.field().error(mistake.help("give an address, or leave `bgp` out"));
 }
 
-fn subnet_v4(text: &Scalar) -> Result<(Ipv4Addr, Ipv4Net), Mistake> {
+fn subnet_v4(text: &Scalar) -> Result<SubnetV4, Mistake> {
     match scalar::net_as_written(text)? {
         IpNet::V4(net) => Ok((net.addr(), net.trunc())),
         IpNet::V6(_) => Err(Mistake::value(format!("`{}` is not an IPv4 address", text.text), "IPv6")),
     }
 }
 
-fn subnet_v6(text: &Scalar) -> Result<(Ipv6Addr, Ipv6Net), Mistake> {
+fn subnet_v6(text: &Scalar) -> Result<SubnetV6, Mistake> {
     match scalar::net_as_written(text)? {
         IpNet::V6(net) => Ok((net.addr(), net.trunc())),
         IpNet::V4(_) => Err(Mistake::value(format!("`{}` is not an IPv6 address", text.text), "IPv4")),

@@ -88,12 +88,37 @@ fn pool() -> Vec<Resource> {
         ),
         v3("Node", &format!("name: {HOST}"), "bgp: {ipv4Address: 172.16.0.2/24}"),
     ]);
+    for node in [HOST, "host-2"] {
+        let attributes = format!("[{{secondary: {{node: {HOST}}}}}, {{secondary: {{node: host-2}}}}]");
+        for allocations in ["0, ~, ~, ~", "~, 1, 0, ~"] {
+            documents.push(v3(
+                "IPAMBlock",
+                "name: b",
+                &format!(
+                    "cidr: 10.0.0.0/30, affinity: 'host:{node}', allocations: [{allocations}], attributes: {attributes}"
+                ),
+            ));
+        }
+        for (name, cidr) in [("x", "10.0.0.0/30"), ("x", "10.0.0.4/30"), ("y", "10.0.0.0/30")] {
+            let spec = format!("node: {node}, cidr: {cidr}, state: confirmed");
+            documents.push(v3("BlockAffinity", &format!("name: {name}"), &spec));
+        }
+    }
     resources(&documents.concat())
 }
 
 fn steps(pool: usize) -> impl Strategy<Value = Vec<Step>> {
-    let settings = (any::<bool>(), any::<bool>())
-        .prop_map(|(ignore_invalid, source_spoofing)| Settings { ignore_invalid, source_spoofing });
+    let settings = any::<[bool; 5]>().prop_map(
+        |[ignore_invalid, source_spoofing, routes_of_workloads, configured, tunnel_address_from_block]| {
+            Settings {
+                ignore_invalid,
+                source_spoofing,
+                routes_of_workloads,
+                tunnel_address: configured.then(|| [10, 0, 0, 9].into()),
+                tunnel_address_from_block,
+            }
+        },
+    );
     let step = prop_oneof![
         6 => (0..pool).prop_map(Step::Put),
         2 => (0..pool).prop_map(Step::Delete),

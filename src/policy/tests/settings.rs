@@ -2,8 +2,15 @@
 
 use super::*;
 
-const IGNORE: Settings = Settings { ignore_invalid: true, source_spoofing: false };
-const SPOOFING: Settings = Settings { ignore_invalid: false, source_spoofing: true };
+const NEITHER: Settings = Settings {
+    ignore_invalid: false,
+    source_spoofing: false,
+    routes_of_workloads: false,
+    tunnel_address: None,
+    tunnel_address_from_block: false,
+};
+const IGNORE: Settings = Settings { ignore_invalid: true, ..NEITHER };
+const SPOOFING: Settings = Settings { source_spoofing: true, ..NEITHER };
 
 /// What cannot be understood closes, or is absent.
 #[test]

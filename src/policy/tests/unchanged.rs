@@ -7,7 +7,20 @@ use super::*;
 
 /// Parts whose `Arc` is another one, or that came or went: `policy p`, `set has(a)`.
 pub(super) fn changed(before: &HostPolicy, after: &HostPolicy) -> Vec<String> {
-    let HostPolicy { endpoints, policies, profiles, sets, pools, host_addresses, ipip_tunnel_addr } = before;
+    let HostPolicy {
+        host,
+        endpoints,
+        policies,
+        profiles,
+        sets,
+        pools,
+        host_addresses,
+        ipip_tunnel_addr,
+        nodes,
+        blocks,
+        workloads,
+    } = before;
+    assert_eq!(*host, after.host);
     let mut changed = Vec::new();
     let mut note =
         |kind: &str, keys: Vec<String>| changed.extend(keys.iter().map(|key| format!("{kind} {key}")));
@@ -18,6 +31,9 @@ pub(super) fn changed(before: &HostPolicy, after: &HostPolicy) -> Vec<String> {
         |id: &_| sets.get(id).or(after.sets.get(id)).map_or_else(String::new, |set| set.meaning.to_string());
     note("set", differing(sets, &after.sets, meaning));
     note("pool", differing(pools, &after.pools, ToString::to_string));
+    note("node", differing(nodes, &after.nodes, ToString::to_string));
+    note("block", differing(blocks, &after.blocks, ToString::to_string));
+    note("workload", differing(workloads, &after.workloads, |id| id.workload.to_string()));
     if !Arc::ptr_eq(host_addresses, &after.host_addresses) {
         changed.push("addresses".to_owned());
     }
@@ -63,7 +79,18 @@ fn world() -> Vec<String> {
         v3("IPPool", "name: p2", "cidr: 10.1.0.0/16"),
         v3("Node", &format!("name: {HOST}"), "bgp: {ipv4Address: 172.16.0.1/24}"),
         v3("Node", "name: host-2", "bgp: {ipv4Address: 172.16.0.2/24}"),
+        block(HOST, "0, ~"),
     ]
+}
+
+fn affinity(cidr: &str) -> String {
+    v3("BlockAffinity", "name: a", &format!("node: host-2, cidr: {cidr}"))
+}
+
+fn block(node: &str, allocations: &str) -> String {
+    let attributes = format!("[{{secondary: {{node: {HOST}}}}}, {{secondary: {{node: host-2}}}}]");
+    let spec = format!("affinity: 'host:{node}', allocations: [{allocations}], attributes: {attributes}");
+    v3("IPAMBlock", "name: b", &format!("cidr: 10.0.0.0/26, {spec}"))
 }
 
 #[test]
@@ -138,7 +165,16 @@ fn a_change_touches_what_depends_on_it() {
             v3("Node", "name: host-2, labels: {a: b}", "bgp: {ipv4Address: 172.16.0.2/24}"),
             NONE,
         ),
-        ("a node's address", v3("Node", "name: host-2", "bgp: {ipv4Address: 172.16.0.3/24}"), &["addresses"]),
+        (
+            "a node's address",
+            v3("Node", "name: host-2", "bgp: {ipv4Address: 172.16.0.3/24}"),
+            &["node host-2", "addresses"],
+        ),
+        ("an address that its block's own node takes", block(HOST, "0, 0"), NONE),
+        ("an address that another node takes", block(HOST, "0, 1"), &["block 10.0.0.0/26"]),
+        ("a block's node", block("host-2", "1, ~"), &["block 10.0.0.0/26"]),
+        ("an affinity to a block that says itself whose it is", affinity("10.0.0.0/26"), NONE),
+        ("an affinity alone", affinity("10.0.0.64/26"), &["block 10.0.0.64/26"]),
     ] {
         let world = world();
         let mut host = Host::new(&world.iter().map(String::as_str).collect::<Vec<_>>());
@@ -153,7 +189,7 @@ fn settings_change_what_they_decide() {
     let mut host = Host::new(&world.iter().map(String::as_str).collect::<Vec<_>>());
     host.put(&gnp("bad", "selector: app == 'db', ingress: [{action: Alow}]"));
     let before = host.desired();
-    let other = Settings { ignore_invalid: true, source_spoofing: true };
+    let other = Settings { ignore_invalid: true, source_spoofing: true, ..Settings::default() };
     assert_eq!(changed(&before, &host.set(other).desired()), ["endpoint ns/b", "policy bad"]);
 }
 

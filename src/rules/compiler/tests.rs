@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{DenyAction, NatOutgoingExclusions};
 use crate::model::{PolicyId, Stage, TierDefault, WorkloadEndpoint};
-use crate::policy::{ActivePolicy, ActiveProfile, EndpointTier, Member, SetKind};
+use crate::policy::{ActivePolicy, ActiveProfile, Encapsulation, EndpointTier, Member, SetKind};
 use crate::rules::compile;
 use crate::rules::fixture::{local, policy, policy_id, pool, profile, workload, workload_id};
 use crate::rules::ruleset::ChainName;
@@ -113,7 +113,8 @@ impl World {
         let profiles = self.profiles.iter().map(|(key, rules)| a_profile(*key, *rules));
         let sets = self.sets.iter().map(|(key, members)| a_set(*key, *members));
         let pools = self.pools.iter().map(|(key, (ipip, nat_outgoing))| {
-            let pool = Pool { ipip: *ipip, nat_outgoing: *nat_outgoing, ..pool(NETS[usize::from(*key)]) };
+            let encapsulation = if *ipip { Encapsulation::Ipip } else { Encapsulation::None };
+            let pool = Pool { encapsulation, nat_outgoing: *nat_outgoing, ..pool(NETS[usize::from(*key)]) };
             (pool.cidr, pool)
         });
         HostPolicy {
@@ -124,6 +125,7 @@ impl World {
             pools: kept(&before.pools, keep, pools),
             host_addresses: Arc::clone(&before.host_addresses),
             ipip_tunnel_addr: self.tunnel.then_some(Ipv4Addr::new(10, 0, 0, 9)),
+            ..HostPolicy::default()
         }
     }
 

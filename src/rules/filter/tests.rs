@@ -1,11 +1,11 @@
 use super::*;
 use crate::config::{AllowAction, Config, DenyAction, OpenStack};
-use crate::policy::{HostPolicy, Pool};
+use crate::policy::{Encapsulation, HostPolicy, Pool};
 use crate::rules::fixture::{chain_texts, family, host, pool, texts};
 use IpVersion::{V4, V6};
 
 fn with_ipip() -> HostPolicy {
-    host(vec![], vec![], vec![], vec![Pool { ipip: true, ..pool("10.0.0.0/16") }])
+    host(vec![], vec![], vec![], vec![Pool { encapsulation: Encapsulation::Ipip, ..pool("10.0.0.0/16") }])
 }
 
 #[track_caller]

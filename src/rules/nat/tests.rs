@@ -1,12 +1,15 @@
 use super::*;
 use crate::config::{Config, OpenStack};
 use crate::model::WorkloadEndpoint;
-use crate::policy::{HostPolicy, Pool};
+use crate::policy::{Encapsulation, HostPolicy, Pool};
 use crate::rules::fixture::{chain_texts, family, host, local, pool, workload};
 use IpVersion::{V4, V6};
 
 fn masquerading(cidrs: &[&str]) -> HostPolicy {
-    let pools = cidrs.iter().map(|cidr| Pool { nat_outgoing: true, ipip: true, ..pool(cidr) }).collect();
+    let pools = cidrs
+        .iter()
+        .map(|cidr| Pool { nat_outgoing: true, encapsulation: Encapsulation::Ipip, ..pool(cidr) })
+        .collect();
     host(vec![], vec![], vec![], pools)
 }
 

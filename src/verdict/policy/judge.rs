@@ -133,7 +133,7 @@ impl<'p> Judge<'p> {
             sets: Sets::of(policy),
             by_interface,
             floating: floating_ips(owners.map(|local| &**local), config),
-            ipip: config.ipip_enabled.unwrap_or_else(|| policy.pools.values().any(|pool| pool.ipip)),
+            ipip: policy.has_ipip(config),
             never_sent_v4: never_sent(config, IpVersion::V4),
             never_sent_v6: never_sent(config, IpVersion::V6),
             invalid_v4: invalid(config, IpVersion::V4),

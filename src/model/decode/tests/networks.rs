@@ -93,6 +93,26 @@ fn nodes() {
         (v3("Node", "{name: h1}", "{bgp: {}}"), "error missing-field", false, None),
         (v3("Node", "{name: h1}", "{bgp: {ipv4Address: 'fe80::1/64'}}"), "error invalid-value", false, None),
         (v3("Node", "{name: h1}", "{bgp: {ipv4Address: ''}, addresses: []}"), "", true, None),
+        (
+            v3(
+                "Node",
+                "{name: h1}",
+                "{addresses: [{address: 1.2.3.4, type: ExternalIP}, {address: 10.0.0.5/24, type: InternalIP}]}",
+            ),
+            "",
+            true,
+            address.clone(),
+        ),
+        (
+            v3(
+                "Node",
+                "{name: h1}",
+                "{addresses: [{address: h1, type: Hostname}, {address: 1.2.3.4, type: ExternalIP}]}",
+            ),
+            "",
+            true,
+            Some("1.2.3.4 in 1.2.3.4/32".to_owned()),
+        ),
         (v1("node", "{name: h1}", "{bgp: {ipv4Address: 10.0.0.5/24}}"), "", true, address),
         (v1("node", "{name: h1}", "{bgp: {asNumber: 64512}}"), "error missing-field", false, None),
     ] {
@@ -113,6 +133,7 @@ fn blocks() {
     let Some(Resource::IpamBlock(block)) = decoded.resource() else { panic!() };
     assert_eq!(block.node.as_deref(), Some("h1"));
     assert_eq!(block.borrowed, [(2, "h2".into())]);
+    assert_eq!(block.allocated, [0, 2]);
     for (kind, spec, wanted, there) in [
         ("IPAMBlock", "{cidr: 10.65.1.0/26, affinity: 'virtual:x'}", "", true),
         ("IPAMBlock", "{cidr: 10.65.1.0/26, deleted: true}", "", false),

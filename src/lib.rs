@@ -21,6 +21,7 @@
 //! | [`labels`] | selector text | `Selector`, and the index of who matches |
 //! | [`model`] | documents | typed, valid resources, and diagnostics |
 //! | [`policy`] | resources | `HostPolicy`: what one host must enforce |
+//! | [`routes`] | `HostPolicy`, interfaces | `RouteSet`: routes, neighbours and the tunnel with the reason of each |
 //! | [`rules`] | `HostPolicy` | `Ruleset`: chains and sets with the reason of every rule |
 //! | [`sync`] | wanted and programmed | `Plan`: the texts that the real tools are given |
 //! | [`system`] | the plan's texts | a kernel that has what they say |
@@ -84,6 +85,7 @@ pub mod datastore;
 pub mod labels;
 pub mod model;
 pub mod policy;
+pub mod routes;
 pub mod rules;
 pub mod sync;
 pub mod system;
@@ -96,6 +98,7 @@ use config::{Config, ConfigProblem, InvalidObjects, Resolved, Source};
 use datastore::Event;
 use model::{Catalog, Diagnostic, Effect, IpVersion, Readiness};
 use policy::{Calc, HostPolicy, Settings, lint};
+use routes::{RouteSet, Uplinks};
 use rules::{CompileError, Compiler};
 use sync::Desired;
 
@@ -112,6 +115,9 @@ pub struct Pipeline {
     /// What `config` is resolved from has changed since.
     reconfigure: bool,
     compiler: Compiler,
+    uplinks: Uplinks,
+    /// As last made.
+    routes: Option<Arc<RouteSet>>,
 }
 
 impl Pipeline {
@@ -127,6 +133,8 @@ impl Pipeline {
             problems: Vec::new(),
             reconfigure: true,
             compiler: Compiler::default(),
+            uplinks: Uplinks::default(),
+            routes: None,
         }
     }
 
@@ -143,6 +151,11 @@ impl Pipeline {
         }
     }
 
+    /// Takes note of what is known of the host's interfaces; at first nothing is.
+    pub fn see(&mut self, uplinks: Uplinks) {
+        self.uplinks = uplinks;
+    }
+
     /// What the kernel should hold after all that was taken.
     ///
     /// # Errors
@@ -157,7 +170,11 @@ impl Pipeline {
         let rulesets = versions
             .map(|version| self.compiler.compile(policy, config, version))
             .collect::<Result<_, _>>()?;
-        Ok(Desired { rulesets, insert_mode: config.chain_insert_mode })
+        let routes = routes::desired(policy, &self.uplinks, config);
+        let same = self.routes.take().filter(|before| **before == routes);
+        let routes = same.unwrap_or_else(|| Arc::new(routes));
+        self.routes = Some(Arc::clone(&routes));
+        Ok(Desired { rulesets, insert_mode: config.chain_insert_mode, routes: Some(routes) })
     }
 
     /// What the host must enforce, as of the last [`Pipeline::desired`].

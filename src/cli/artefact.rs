@@ -3,7 +3,9 @@
 use clap::ValueEnum;
 
 use crate::model::IpVersion;
+use crate::routes::RouteSet;
 use crate::rules::ruleset::TableName;
+use crate::sync::routes::{self, ProgrammedRoutes};
 use crate::sync::{Desired, Programmed, Step, plan};
 
 /// What a plan is made of.
@@ -17,7 +19,7 @@ pub(super) enum Part {
     Routes,
 }
 
-/// The input of one run of `ipset restore` or `ip(6)tables-restore --noflush`.
+/// The input of one run of `ipset restore`, `ip(6)tables-restore --noflush` or `sh -e`.
 pub(super) struct Artefact {
     kind: Kind,
     pub(super) text: String,
@@ -29,6 +31,7 @@ enum Kind {
     Table(IpVersion, TableName),
     /// Only where something is programmed already.
     SetRemovals,
+    Routes,
 }
 
 /// Which artefacts were asked for.
@@ -37,8 +40,22 @@ pub(super) struct Selection {
     pub(super) versions: Vec<IpVersion>,
 }
 
-/// What a kernel that has `programmed` is given, in the order of applying.
-pub(super) fn of(desired: &Desired, programmed: &Programmed) -> Vec<Artefact> {
+/// What a kernel that has nothing is given, in the order of applying.
+pub(super) fn of(desired: &Desired) -> Vec<Artefact> {
+    let mut artefacts = changes(desired, &Programmed::default());
+    let text = desired.routes.as_deref().map(routes).unwrap_or_default();
+    artefacts.extend(Some(Artefact { kind: Kind::Routes, text }).filter(|routes| !routes.text.is_empty()));
+    artefacts
+}
+
+/// Commands, and why some that one may miss are not among them.
+fn routes(wanted: &RouteSet) -> String {
+    let held = wanted.held_back.iter().map(|held| format!("# not made: {held}\n"));
+    routes::plan(wanted, &ProgrammedRoutes::default()).text() + &held.collect::<String>()
+}
+
+/// What a kernel that has `programmed` is given, in the order of applying; routes are not compared.
+pub(super) fn changes(desired: &Desired, programmed: &Programmed) -> Vec<Artefact> {
     let kind = |step: &Step| match step {
         Step::Sets(_) => Kind::Sets,
         Step::Table(changes) => Kind::Table(changes.version(), changes.table()),
@@ -77,6 +94,10 @@ impl Selection {
         self.has(Kind::Sets)
     }
 
+    pub(super) fn has_routes(&self) -> bool {
+        self.has(Kind::Routes)
+    }
+
     fn has(&self, wanted: Kind) -> bool {
         self.parts.iter().any(|part| self.kinds(*part).contains(&wanted))
     }
@@ -89,8 +110,7 @@ impl Selection {
             Part::Mangle => tables(TableName::Mangle),
             Part::Nat => tables(TableName::Nat),
             Part::Filter => tables(TableName::Filter),
-            // Routes are not compiled by this version: none are wanted.
-            Part::Routes => Vec::new(),
+            Part::Routes => vec![Kind::Routes],
         }
     }
 }
@@ -101,6 +121,7 @@ impl Kind {
             Self::Sets | Self::SetRemovals => "ipset restore",
             Self::Table(IpVersion::V4, _) => "iptables-restore --noflush",
             Self::Table(IpVersion::V6, _) => "ip6tables-restore --noflush",
+            Self::Routes => "sh -e",
         }
     }
 
@@ -109,6 +130,7 @@ impl Kind {
             Self::Sets | Self::SetRemovals => "ipset".to_owned(),
             Self::Table(IpVersion::V4, table) => format!("{}.v4", table.name()),
             Self::Table(IpVersion::V6, table) => format!("{}.v6", table.name()),
+            Self::Routes => "routes".to_owned(),
         }
     }
 }

@@ -3,8 +3,10 @@
 use serde::Serialize;
 
 use super::artefact::Selection;
+use super::json_routes::RoutingRecord;
 use crate::model::IpVersion;
 use crate::policy::RuleSource;
+use crate::routes::RouteSet;
 use crate::rules::hash::rule_hashes;
 use crate::rules::ruleset::{EndpointStep, Hook, KernelSet, Provenance, Rule, Ruleset, Table};
 use crate::rules::text::rule_text;
@@ -16,20 +18,24 @@ pub(super) fn pretty(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }
 
-/// The selected sets and tables of all families.
+/// The selected sets, tables and routes of all families.
 pub(super) fn desired(desired: &Desired, selection: &Selection) -> String {
-    let families: Vec<FamilyRecord> =
-        desired.rulesets.iter().map(|ruleset| family(ruleset, selection)).collect();
-    pretty(&families)
+    let families = desired.rulesets.iter().map(|ruleset| {
+        let routes = desired.routes.as_deref().filter(|_| selection.has_routes());
+        family(ruleset, routes, selection)
+    });
+    pretty(&families.collect::<Vec<_>>())
 }
 
-/// The sets and tables of one family.
+/// The sets, tables and routes of one family.
 #[derive(Serialize)]
 struct FamilyRecord {
     ip_version: u8,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sets: Vec<SetRecord>,
     tables: Vec<TableRecord>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    routing: Option<RoutingRecord>,
 }
 
 #[derive(Serialize)]
@@ -103,7 +109,7 @@ enum Reason {
     Nat,
 }
 
-fn family(ruleset: &Ruleset, selection: &Selection) -> FamilyRecord {
+fn family(ruleset: &Ruleset, routes: Option<&RouteSet>, selection: &Selection) -> FamilyRecord {
     let sets = ruleset.sets.values().filter(|_| selection.has_sets());
     let tables = ruleset.tables.iter().filter(|table| selection.has_table(ruleset.version, table.name));
     FamilyRecord {
@@ -113,6 +119,7 @@ fn family(ruleset: &Ruleset, selection: &Selection) -> FamilyRecord {
         },
         sets: sets.map(|set| self::set(set)).collect(),
         tables: tables.map(|table| self::table(table)).collect(),
+        routing: routes.map(|routes| RoutingRecord::of(routes, ruleset.version)),
     }
 }
 

@@ -12,11 +12,12 @@ use crate::Pipeline;
 use crate::config::Config;
 use crate::datastore::Place;
 use crate::model::{Code, Diagnostic, IpVersion, Severity};
+use crate::routes::{Told, Uplinks};
 use crate::rules::CompileError;
-use crate::sync::{Desired, Programmed};
+use crate::sync::Desired;
 use crate::verdict::check::{Checked, check};
 
-/// Print what one host would be programmed with: IP sets first, then tables, in the order of applying.
+/// Print what one host would be programmed with: IP sets first, then tables, then routes, in the order of applying.
 #[derive(Args)]
 pub(super) struct Arguments {
     #[arg(long, value_name = "PATH|-|URL", help = source::HELP, value_parser = NonEmptyStringValueParser::new())]
@@ -30,7 +31,7 @@ pub(super) struct Arguments {
     /// Only this family
     #[arg(long, value_enum, default_value = "both")]
     ip_version: Family,
-    /// Text for `ipset restore` and `iptables-restore --noflush`, or JSON with the reason of every rule
+    /// Text for `ipset restore`, `iptables-restore --noflush` and `sh -e`, or JSON with the reason of every rule and route
     #[arg(long, value_enum, default_value = "text", conflicts_with = "golden")]
     format: Format,
     /// Felix's configuration file
@@ -39,6 +40,10 @@ pub(super) struct Arguments {
     /// A parameter, as in `--set LogPrefix=drop`; may be repeated, and beats every other source
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// An interface of the host that routes may lead through, as in `--uplink eth0=10.0.0.5/24,mtu=1500,via=10.0.0.1`; may be
+    /// repeated
+    #[arg(long = "uplink", value_name = "NAME=ADDRESS/LENGTH")]
+    uplinks: Vec<Told>,
     /// Compare with an earlier run, a file a part and family; a difference is printed and exits 1
     #[arg(long, value_name = "DIR")]
     golden: Option<PathBuf>,
@@ -81,10 +86,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let host = source::host(arguments.host.as_deref(), &events)?;
     let mut diagnostics: Vec<Diagnostic> = given.problems.iter().map(Diagnostic::from).collect();
     diagnostics.extend(source::unknown_host(&host, &events));
-    if arguments.tables.contains(&Part::Routes) {
-        super::say("note: routes are not made by this version\n");
+    if arguments.against.is_some() && arguments.tables.contains(&Part::Routes) {
+        super::say("note: routes are not compared with the kernel's by this version\n");
     }
     let mut pipeline = Pipeline::new(host.as_str().into(), given.sources);
+    pipeline.see(Uplinks::told(&arguments.uplinks));
     for event in events {
         pipeline.take(&event);
     }
@@ -147,17 +153,17 @@ fn about_host(host: &str, code: Code, message: String, label: &str) -> Diagnosti
 fn show(arguments: &Arguments, desired: &Desired, config: &Config) -> Result<Outcome, Failure> {
     let selection = arguments.selection();
     if let Some(Against::Kernel) = arguments.against {
-        let changes = artefact::text(&selection, &artefact::of(desired, &kernel::programmed(config)?));
+        let changes = artefact::text(&selection, &artefact::changes(desired, &kernel::programmed(config)?));
         super::print(&changes)?;
         return Ok(if changes.is_empty() { Outcome::Clean } else { Outcome::Found });
     }
-    let nothing = Programmed::default();
     match (&arguments.golden, arguments.format) {
         (Some(directory), _) => {
-            golden::compare(directory, &selection, &artefact::of(desired, &nothing), arguments.update)
+            golden::compare(directory, &selection, &artefact::of(desired), arguments.update)
         }
-        (None, Format::Text) => super::print(&artefact::text(&selection, &artefact::of(desired, &nothing)))
-            .map(|()| Outcome::Clean),
+        (None, Format::Text) => {
+            super::print(&artefact::text(&selection, &artefact::of(desired))).map(|()| Outcome::Clean)
+        }
         (None, Format::Json) => super::print(&json::desired(desired, &selection)).map(|()| Outcome::Clean),
     }
 }

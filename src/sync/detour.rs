@@ -42,6 +42,7 @@ pub(super) fn detour(desired: &Desired, programmed: &Programmed) -> Option<Desir
     (!names.is_empty()).then(|| Desired {
         rulesets: desired.rulesets.iter().map(|ruleset| Arc::new(renamed_ruleset(ruleset, &names))).collect(),
         insert_mode: desired.insert_mode,
+        routes: None,
     })
 }
 

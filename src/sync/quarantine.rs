@@ -120,7 +120,8 @@ impl Quarantine {
             return desired.clone();
         }
         let rulesets = desired.rulesets.iter().map(|ruleset| Arc::new(self.applied_to_ruleset(ruleset)));
-        Desired { rulesets: rulesets.collect(), insert_mode: desired.insert_mode }
+        let routes = desired.routes.clone();
+        Desired { rulesets: rulesets.collect(), insert_mode: desired.insert_mode, routes }
     }
 
     fn insert(&mut self, part: Part, reason: &str, stand_in: StandIn) -> bool {

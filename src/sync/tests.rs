@@ -68,7 +68,7 @@ fn chains(chains: Vec<(&'static str, Vec<Rule>)>) -> SharedMap<ChainName, Chain>
 fn desired(version: IpVersion, insert_mode: InsertMode, sets: Vec<KernelSet>, tables: Vec<Table>) -> Desired {
     let sets = sets.into_iter().map(|set| (set.name.clone(), Arc::new(set))).collect();
     let tables = tables.into_iter().map(Arc::new).collect();
-    Desired { rulesets: vec![Arc::new(Ruleset { version, sets, tables })], insert_mode }
+    Desired { rulesets: vec![Arc::new(Ruleset { version, sets, tables })], insert_mode, routes: None }
 }
 
 fn filter(insert_mode: InsertMode, table: Vec<(&'static str, Vec<Rule>)>) -> Desired {
@@ -544,7 +544,7 @@ fn tables_are_written_in_order_and_only_of_wanted_families() {
         };
         Arc::new(Ruleset { version, sets: SharedMap::new(), tables: [Filter, Nat, Raw].map(table).to_vec() })
     };
-    let both = Desired { rulesets: vec![ruleset(V6), ruleset(V4)], insert_mode: Insert };
+    let both = Desired { rulesets: vec![ruleset(V6), ruleset(V4)], insert_mode: Insert, routes: None };
     let order = |plan: &Plan| -> Vec<(IpVersion, TableName)> {
         let table = |step: &Step| match step {
             Step::Table(changes) => Some((changes.version(), changes.table())),

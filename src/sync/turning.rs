@@ -39,7 +39,7 @@ pub(super) fn turning(desired: &Desired, programmed: &Programmed) -> Option<Desi
         }
     });
     let rulesets = rulesets.collect();
-    turns.then_some(Desired { rulesets, insert_mode: desired.insert_mode })
+    turns.then_some(Desired { rulesets, insert_mode: desired.insert_mode, routes: None })
 }
 
 /// Whether sets change together with what a turn does not cover: rules of a policy or profile that stays, or an endpoint

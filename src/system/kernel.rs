@@ -48,7 +48,11 @@ impl System for Kernel {
 
 /// Nothing of ours, in either family.
 pub fn nothing() -> Desired {
-    Desired { rulesets: IpVersion::ALL.map(nothing_of).to_vec(), insert_mode: InsertMode::Insert }
+    Desired {
+        rulesets: IpVersion::ALL.map(nothing_of).to_vec(),
+        insert_mode: InsertMode::Insert,
+        routes: None,
+    }
 }
 
 /// Nothing of ours, in one family.

@@ -17,7 +17,7 @@ const AREA: &str = "render";
 const DIAGNOSTICS: &str = "diagnostics";
 
 /// What there may be, in the order of applying.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("ipset", "ipset restore"),
     ("raw.v4", "iptables-restore --noflush"),
     ("mangle.v4", "iptables-restore --noflush"),
@@ -27,6 +27,7 @@ const FILES: [(&str, &str); 9] = [
     ("mangle.v6", "ip6tables-restore --noflush"),
     ("nat.v6", "ip6tables-restore --noflush"),
     ("filter.v6", "ip6tables-restore --noflush"),
+    ("routes", "sh -e"),
 ];
 
 /// One trial a case; a folder that is not in order is a failing trial.

@@ -9,12 +9,15 @@ use felix_rs::config::{Source, file};
 use felix_rs::datastore::Event;
 use felix_rs::datastore::yaml::{self, Location};
 use felix_rs::model::node_names;
+use felix_rs::routes::{Told, Uplinks};
 
 /// What one host is told.
 pub struct Case {
     pub name: String,
     pub host: String,
     pub sources: Vec<Source>,
+    /// What is known of its interfaces.
+    pub uplinks: Uplinks,
     /// Without the end of the snapshot, of which nothing here depends.
     pub events: Vec<Event>,
 }
@@ -45,9 +48,9 @@ impl Case {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             read => read.map_err(|error| error.to_string())?,
         };
-        let Arguments { host, sources } = Arguments::parse(&arguments)?;
+        let Arguments { host, sources, uplinks } = Arguments::parse(&arguments)?;
         let host = host.or_else(|| only_node(&events)).ok_or("no --host, and not one node")?;
-        Ok(Self { name: name.to_owned(), host, sources, events })
+        Ok(Self { name: name.to_owned(), host, sources, uplinks: Uplinks::told(&uplinks), events })
     }
 }
 
@@ -61,6 +64,7 @@ fn only_node(events: &[Event]) -> Option<String> {
 struct Arguments {
     host: Option<String>,
     sources: Vec<Source>,
+    uplinks: Vec<Told>,
 }
 
 impl Arguments {
@@ -73,6 +77,9 @@ impl Arguments {
             match flag {
                 "--host" => arguments.host = Some(value.to_owned()),
                 "--set" => set.push(value),
+                "--uplink" => {
+                    arguments.uplinks.push(value.parse().map_err(|error| format!("{value}: {error}"))?);
+                }
                 "--config" => arguments.sources.push(configuration(value)?),
                 other => return Err(format!("{other} in args: not known here")),
             }

@@ -60,7 +60,7 @@ fn nothing_is_left_of_what_went(case: &Case) -> Result<(), Failed> {
 
 /// A new host that is told the states.
 fn play(case: &Case, states: &[order::State], flush: Flush) -> Result<Host, Failed> {
-    let mut host = Host::new(&case.host, case.sources.clone());
+    let mut host = Host::new(&case.host, case.sources.clone(), case.uplinks.clone());
     for state in states {
         for event in state {
             host.take(event);

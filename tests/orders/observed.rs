@@ -5,7 +5,9 @@ use std::fmt::Write;
 use felix_rs::Pipeline;
 use felix_rs::config::Source;
 use felix_rs::datastore::Event;
+use felix_rs::routes::Uplinks;
 use felix_rs::rules::CompileError;
+use felix_rs::sync::routes::{self, ProgrammedRoutes};
 use felix_rs::sync::{Desired, Plan, Programmed, plan};
 use libtest_mimic::Failed;
 use similar::TextDiff;
@@ -14,11 +16,14 @@ use similar::TextDiff;
 pub struct Host {
     pipeline: Pipeline,
     programmed: Programmed,
+    routes: ProgrammedRoutes,
 }
 
 impl Host {
-    pub fn new(name: &str, sources: Vec<Source>) -> Self {
-        Self { pipeline: Pipeline::new(name.into(), sources), programmed: Programmed::default() }
+    pub fn new(name: &str, sources: Vec<Source>, uplinks: Uplinks) -> Self {
+        let mut pipeline = Pipeline::new(name.into(), sources);
+        pipeline.see(uplinks);
+        Self { pipeline, programmed: Programmed::default(), routes: ProgrammedRoutes::default() }
     }
 
     pub fn take(&mut self, event: &Event) {
@@ -33,7 +38,7 @@ impl Host {
     /// Settles, and gives what the kernel would be given.
     pub fn texts(&mut self) -> Result<String, Failed> {
         Ok(match self.desired()? {
-            Ok(desired) => text(&plan(&desired, &Programmed::default())),
+            Ok(desired) => text(&plan(&desired, &Programmed::default())) + &route_text(&desired),
             Err(error) => format!("refused: {error}\n"),
         })
     }
@@ -56,6 +61,15 @@ impl Host {
     }
 
     fn program(&mut self, desired: &Desired) -> Result<(), Failed> {
+        if let Some(wanted) = &desired.routes {
+            let changes = routes::plan(wanted, &self.routes);
+            self.routes = std::mem::take(&mut self.routes).after(&changes);
+            let rest = routes::plan(wanted, &self.routes);
+            if !rest.is_empty() {
+                let (changes, rest) = (changes.text(), rest.text());
+                return Err(format!("routes that leave something to do:\n{changes}\nnamely:\n{rest}").into());
+            }
+        }
         let changes = plan(desired, &self.programmed);
         self.programmed = std::mem::take(&mut self.programmed).after(&changes);
         let rest = plan(desired, &self.programmed);
@@ -78,4 +92,12 @@ pub fn same(how: &str, expected: &str, found: &str) -> Result<(), Failed> {
 
 fn text(plan: &Plan) -> String {
     plan.steps().map(|step| step.text()).collect()
+}
+
+/// What a kernel without routes is given, and why each is wanted.
+fn route_text(desired: &Desired) -> String {
+    let Some(wanted) = &desired.routes else { return String::new() };
+    let reasons = wanted.routes.values().map(|route| format!("{} {}\n", route.route, route.provenance));
+    let held = wanted.held_back.iter().map(|held| format!("{held}\n"));
+    routes::plan(wanted, &ProgrammedRoutes::default()).text() + &reasons.chain(held).collect::<String>()
 }

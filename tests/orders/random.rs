@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use felix_rs::datastore::{Event, yaml};
+use felix_rs::routes::Uplinks;
 use libtest_mimic::Failed;
 use proptest::prelude::*;
 use proptest::strategy::Union;
@@ -73,7 +74,7 @@ fn sequence() -> impl Strategy<Value = Sequence> {
 }
 
 fn play(steps: &[Step]) -> Result<(), Failed> {
-    let mut host = Host::new(HOST, Vec::new());
+    let mut host = Host::new(HOST, Vec::new(), Uplinks::default());
     let mut there = BTreeMap::new();
     for step in steps.iter().chain([&Step::Flush]) {
         match step {
@@ -98,7 +99,7 @@ fn play(steps: &[Step]) -> Result<(), Failed> {
 }
 
 fn from_scratch(there: &BTreeMap<u8, Vec<Event>>) -> Result<String, Failed> {
-    let mut host = Host::new(HOST, Vec::new());
+    let mut host = Host::new(HOST, Vec::new(), Uplinks::default());
     there.values().flatten().for_each(|event| host.take(event));
     host.observe()
 }

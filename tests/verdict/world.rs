@@ -33,6 +33,7 @@ impl World {
 
     pub fn of_case(case: &Case) -> Result<Self, CompileError> {
         let mut pipeline = Pipeline::new(case.host.as_str().into(), case.sources.clone());
+        pipeline.see(case.uplinks.clone());
         for event in &case.events {
             pipeline.take(event);
         }

@@ -24,7 +24,7 @@ fn desired(endpoints: &[&'static str], members: &[&str]) -> Desired {
     let set = IpSet { id: id.clone(), kind: SetKind::Nets, members, meaning: "role == 'x'".into() };
     policy.sets.insert(id, Arc::new(set));
     let compiled = |version| Arc::new(compile(&policy, &Config::default(), version).unwrap());
-    Desired { rulesets: [V4, V6].map(compiled).to_vec(), insert_mode: InsertMode::Insert }
+    Desired { rulesets: [V4, V6].map(compiled).to_vec(), insert_mode: InsertMode::Insert, routes: None }
 }
 
 fn plain() -> Desired {

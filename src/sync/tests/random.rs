@@ -84,7 +84,7 @@ fn any_set(
 /// What is equal in states that follow each other is one value, as a compiler gives it.
 fn sharing(states: Vec<Desired>) -> Vec<Desired> {
     let mut shared: Vec<Desired> = Vec::new();
-    for Desired { rulesets, insert_mode } in states {
+    for Desired { rulesets, insert_mode, routes } in states {
         let known = || shared.iter().flat_map(|state| &state.rulesets);
         let share = |ruleset: &Arc<Ruleset>| {
             let Ruleset { version, sets, tables } = &**ruleset;
@@ -105,7 +105,7 @@ fn sharing(states: Vec<Desired>) -> Vec<Desired> {
             Arc::new(Ruleset { version: *version, sets, tables })
         };
         let rulesets = rulesets.iter().map(share).collect();
-        shared.push(Desired { rulesets, insert_mode });
+        shared.push(Desired { rulesets, insert_mode, routes });
     }
     shared
 }

@@ -79,7 +79,7 @@ impl Host {
         policy.sets =
             self.sets.iter().map(|(id, members)| (SetId((*id).into()), Arc::new(set(id, members)))).collect();
         let compiled = |version| Arc::new(compile(&policy, &Config::default(), version).unwrap());
-        Desired { rulesets: [V4, V6].map(compiled).to_vec(), insert_mode: InsertMode::Insert }
+        Desired { rulesets: [V4, V6].map(compiled).to_vec(), insert_mode: InsertMode::Insert, routes: None }
     }
 }
 

@@ -1,0 +1,121 @@
+//! What changes of routes and neighbours.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::ownership::{is_in_scope, is_ours};
+use super::plan::{RouteStep, Withheld, WithheldFor};
+use super::programmed::{KernelRoute, ProgrammedRoutes, ProgrammedTunnel};
+use crate::config::ClusterRoutes;
+use crate::model::IpVersion;
+use crate::routes::{Ownership, Route, RouteSet, TUNNEL, Target, WantedRoute};
+
+/// By destination.
+#[derive(Default)]
+pub(super) struct RouteChanges {
+    pub deleted: Vec<KernelRoute>,
+    pub replaced: Vec<Route>,
+    pub withheld: Vec<Withheld>,
+}
+
+/// Those that are not wanted any more, and those that are wanted.
+pub(super) struct NeighbourChanges {
+    pub gone: Vec<RouteStep>,
+    pub there: Vec<RouteStep>,
+}
+
+impl RouteChanges {
+    pub(super) fn between(wanted: &RouteSet, programmed: &ProgrammedRoutes) -> Self {
+        let mut changes = Self::default();
+        let destinations: BTreeSet<&IpNet> = wanted.routes.keys().chain(programmed.routes.keys()).collect();
+        for destination in destinations.into_iter().filter(|net| is_in_scope(&wanted.ownership, net)) {
+            let there = programmed.routes.get(destination).map(Vec::as_slice).unwrap_or_default();
+            changes.of_one(wanted, destination, there, programmed);
+        }
+        changes
+    }
+
+    fn of_one(
+        &mut self,
+        wanted: &RouteSet,
+        destination: &IpNet,
+        there: &[KernelRoute],
+        programmed: &ProgrammedRoutes,
+    ) {
+        let ownership = &wanted.ownership;
+        let (ours, others): (Vec<&KernelRoute>, Vec<&KernelRoute>) =
+            there.iter().partition(|route| is_ours(ownership, route));
+        let mut route = wanted.routes.get(destination);
+        if let Some(why) = route.and_then(|route| obstacle(route, &others, ownership, programmed)) {
+            self.withheld.push(Withheld { destination: *destination, why });
+            route = None;
+        }
+        let route = route.map(|wanted| &wanted.route);
+        let kept = route.and_then(|route| {
+            // As wanted, or replaced at once.
+            let right = ours.iter().position(|one| one.is(route));
+            right.or_else(|| ours.iter().position(|one| one.takes_place_of(route)))
+        });
+        let unexpected = ours.iter().enumerate().filter(|(at, _)| Some(*at) != kept).map(|(_, one)| *one);
+        self.deleted.extend(unexpected.filter(|one| !is_spared(one, programmed)).cloned());
+        let is_right = kept.and_then(|at| ours.get(at)).zip(route).is_some_and(|(one, route)| one.is(route));
+        self.replaced.extend(route.filter(|_| !is_right).cloned());
+    }
+}
+
+/// Why a wanted route can't be written.
+fn obstacle(
+    wanted: &WantedRoute,
+    others: &[&KernelRoute],
+    ownership: &Ownership,
+    programmed: &ProgrammedRoutes,
+) -> Option<WithheldFor> {
+    let yields = wanted.provenance.is_of_cluster() && ownership.routing.cluster_routes == ClusterRoutes::Auto;
+    let writer = others.iter().find(|other| yields || other.takes_place_of(&wanted.route));
+    if let Some(writer) = writer {
+        return Some(WithheldFor::Writer { protocol: writer.protocol });
+    }
+    let by_tunnel = match &wanted.route.target {
+        Target::Via { gateway: _, device, onlink: _ } => device.as_deref() == Some(TUNNEL),
+        Target::Blackhole | Target::Link(_) => false,
+    };
+    (by_tunnel && programmed.tunnel == ProgrammedTunnel::Impossible).then_some(WithheldFor::NoTunnel)
+}
+
+/// Whoever made the interface may have made the route, and tells us in a moment.
+fn is_spared(route: &KernelRoute, programmed: &ProgrammedRoutes) -> bool {
+    route.device.as_ref().is_some_and(|device| programmed.fresh.contains(device))
+}
+
+impl NeighbourChanges {
+    pub(super) fn between(wanted: &RouteSet, programmed: &ProgrammedRoutes) -> Self {
+        let RouteSet { neighbours, ownership, .. } = wanted;
+        let is_ours = |device: &Arc<str>| {
+            ownership.routing.remove_external
+                && ownership.families.contains(&IpVersion::V4)
+                && ownership.is_workloads(device)
+                && !programmed.fresh.contains(device)
+        };
+        let gone =
+            programmed.neighbours.keys().filter(|key| !neighbours.contains_key(key) && is_ours(&key.0));
+        let there =
+            neighbours.iter().filter(|(key, wanted)| programmed.neighbours.get(key) != Some(&wanted.mac));
+        Self {
+            gone: gone
+                .map(|(device, address)| RouteStep::DeleteNeighbour {
+                    device: Arc::clone(device),
+                    address: *address,
+                })
+                .collect(),
+            there: there
+                .map(|((device, address), wanted)| RouteStep::ReplaceNeighbour {
+                    device: Arc::clone(device),
+                    address: *address,
+                    mac: Arc::clone(&wanted.mac),
+                })
+                .collect(),
+        }
+    }
+}

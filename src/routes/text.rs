@@ -134,3 +134,21 @@ impl fmt::Display for Why {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_words_of_a_shell() {
+        for (name, expected) in [
+            ("cali18c1dc57ca", "cali18c1dc57ca"),
+            ("eth0.5@a:b-c_d", "eth0.5@a:b-c_d"),
+            ("a;reboot", "'a;reboot'"),
+            ("a'b", r"'a'\''b'"),
+            ("$a", "'$a'"),
+        ] {
+            assert_eq!(Word(name).to_string(), expected);
+        }
+    }
+}

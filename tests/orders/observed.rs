@@ -1,11 +1,12 @@
 //! A host as it is seen from outside: what it would be programmed with, and what is said about it.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use felix_rs::Pipeline;
 use felix_rs::config::Source;
 use felix_rs::datastore::Event;
-use felix_rs::routes::Uplinks;
+use felix_rs::routes::{RouteSet, Uplinks};
 use felix_rs::rules::CompileError;
 use felix_rs::sync::routes::{self, ProgrammedRoutes};
 use felix_rs::sync::{Desired, Plan, Programmed, plan};
@@ -37,15 +38,12 @@ impl Host {
 
     /// Settles, and gives what the kernel would be given.
     pub fn texts(&mut self) -> Result<String, Failed> {
-        Ok(match self.desired()? {
-            Ok(desired) => text(&plan(&desired, &Programmed::default())) + &route_text(&desired),
-            Err(error) => format!("refused: {error}\n"),
-        })
+        Ok(seen(&self.desired()?, false))
     }
 
     /// Settles, and gives everything that can be seen as one text.
     pub fn observe(&mut self) -> Result<String, Failed> {
-        let mut seen = self.texts()?;
+        let mut seen = seen(&self.desired()?, true);
         for diagnostic in self.pipeline.diagnostics() {
             writeln!(seen, "{diagnostic:?}")?;
         }
@@ -94,10 +92,26 @@ fn text(plan: &Plan) -> String {
     plan.steps().map(|step| step.text()).collect()
 }
 
-/// What a kernel without routes is given, and why each is wanted.
+fn seen(desired: &Result<Desired, CompileError>, with_reasons: bool) -> String {
+    match desired {
+        Ok(desired) => {
+            let reasons = if with_reasons { route_reasons(desired) } else { String::new() };
+            text(&plan(desired, &Programmed::default())) + &route_text(desired) + &reasons
+        }
+        Err(error) => format!("refused: {error}\n"),
+    }
+}
+
+/// What a kernel without routes is given.
 fn route_text(desired: &Desired) -> String {
+    let plan = |wanted: &Arc<RouteSet>| routes::plan(wanted, &ProgrammedRoutes::default()).text();
+    desired.routes.as_ref().map(plan).unwrap_or_default()
+}
+
+/// Why each route is wanted, and what is wanted and not made.
+fn route_reasons(desired: &Desired) -> String {
     let Some(wanted) = &desired.routes else { return String::new() };
     let reasons = wanted.routes.values().map(|route| format!("{} {}\n", route.route, route.provenance));
     let held = wanted.held_back.iter().map(|held| format!("{held}\n"));
-    routes::plan(wanted, &ProgrammedRoutes::default()).text() + &reasons.chain(held).collect::<String>()
+    reasons.chain(held).collect()
 }

@@ -105,7 +105,7 @@ fn event(stored: &Stored) -> Result<Event, Failed> {
 }
 
 fn texts(case: &Case, events: &[Event]) -> Result<String, Failed> {
-    let mut host = Host::new(&case.host, case.sources.clone());
+    let mut host = Host::new(&case.host, case.sources.clone(), case.uplinks.clone());
     for event in events {
         host.take(event);
     }

@@ -74,7 +74,7 @@ mod tests {
     fn resolved() -> Resolved {
         let settings = [
             ("chaininsertmode", "APPEND"),
-            ("RouteRefreshInterval", "1"),
+            ("IPv6ElevatedRoutePriority", "1"),
             ("EtcdPassword", "hunter2"),
             ("LogSeverityScreen", "none"),
         ];
@@ -93,7 +93,7 @@ mod tests {
         let listing = in_force(&resolved());
         for line in [
             "ChainInsertMode = append (felix.cfg:1)",
-            "RouteRefreshInterval = 1 (felix.cfg:1; not used by this version)",
+            "IPv6ElevatedRoutePriority = 1 (felix.cfg:1; not used by this version)",
             "EtcdPassword = (set) (felix.cfg:1)",
             "LogSeverityScreen = unset (felix.cfg:1)",
             "EtcdCaFile = unset (default)",
@@ -101,7 +101,7 @@ mod tests {
         ] {
             assert!(listing.lines().any(|found| found == line), "{line}\n{listing}");
         }
-        assert!(!listing.contains("hunter2") && !listing.contains("RouteSource"), "{listing}");
+        assert!(!listing.contains("hunter2") && !listing.contains("IPv4ElevatedRoutePriority"), "{listing}");
     }
 
     #[test]
@@ -117,10 +117,10 @@ mod tests {
              The authority that must have signed etcd's certificate, in PEM.\n    \
              Takes any text; by default unset.\n    \
              FELIX_ETCDCAFILE or ETCD_CA_CERT_FILE; not from the datastore.\n",
-            "RouteSource\n    \
-             What routes to other hosts are made from.\n    \
-             Takes CalicoIPAM or WorkloadIPs; by default CalicoIPAM.\n    \
-             FELIX_ROUTESOURCE; `routeSource` of FelixConfiguration.\n    \
+            "IPv4ElevatedRoutePriority\n    \
+             Metric of IPv4 routes that must win.\n    \
+             Takes a whole number from 1 to 2147483646; by default 512.\n    \
+             FELIX_IPV4ELEVATEDROUTEPRIORITY; `ipv4ElevatedRoutePriority` of FelixConfiguration.\n    \
              Known, not used by this version.\n",
         ] {
             assert!(explanation.contains(text), "{text}\n{explanation}");
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn the_table_has_what_is_used() {
         let table = markdown();
-        let rows = [("ChainInsertMode", true), ("EtcdPassword", true), ("RouteSource", false)];
+        let rows = [("ChainInsertMode", true), ("EtcdPassword", true), ("IPv4ElevatedRoutePriority", false)];
         for (name, expected) in rows {
             assert_eq!(table.contains(&format!("| `{name}` |")), expected, "{name}");
         }

@@ -2,10 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::copy;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 
@@ -17,12 +19,15 @@ pub enum Way {
     Closed,
     /// Those that are there are silent, as are new ones.
     Hanging,
+    /// The server hears everything, and nobody hears the server.
+    Muted,
 }
 
 /// Forwards from a port of its own.
 pub struct Proxy {
     address: SocketAddr,
     way: watch::Sender<Way>,
+    taken: Arc<AtomicUsize>,
     _ends: oneshot::Sender<()>,
 }
 
@@ -33,23 +38,34 @@ impl Proxy {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&taken);
         // A thread of its own: the tests' runtime counts its tasks.
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(address, target, ways) => {}
+                    () = serve(address, target, ways, &count) => {}
                     _ = ended => {}
                 }
             });
         });
-        let proxy = Self { address, way, _ends: ends };
+        let proxy = Self { address, way, taken, _ends: ends };
         proxy.set(Way::Open);
         proxy
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// How many connections were taken; at least one by us.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// When this is done, it is so.
@@ -62,7 +78,7 @@ impl Proxy {
     }
 }
 
-async fn serve(address: SocketAddr, target: SocketAddr, mut ways: watch::Receiver<Way>) {
+async fn serve(address: SocketAddr, target: SocketAddr, mut ways: watch::Receiver<Way>, count: &AtomicUsize) {
     loop {
         let _ = ways.wait_for(|way| *way != Way::Closed).await;
         let Ok(listener) = TcpListener::bind(address).await else { continue };
@@ -71,6 +87,7 @@ async fn serve(address: SocketAddr, target: SocketAddr, mut ways: watch::Receive
             tokio::select! {
                 taken = listener.accept() => {
                     let Ok((stream, _)) = taken else { continue };
+                    count.fetch_add(1, Ordering::Relaxed);
                     tokio::spawn(forward(stream, target, each.clone()));
                 }
                 _ = ways.wait_for(|way| *way == Way::Closed) => break,
@@ -82,16 +99,20 @@ async fn serve(address: SocketAddr, target: SocketAddr, mut ways: watch::Receive
 async fn forward(mut stream: TcpStream, target: SocketAddr, mut ways: watch::Receiver<Way>) {
     let mut closed = ways.clone();
     let open = async {
-        let _ = ways.wait_for(|way| *way == Way::Open).await;
+        let _ = ways.wait_for(|way| *way != Way::Hanging).await;
         let Ok(mut other) = TcpStream::connect(target).await else { return };
-        // Kept while it hangs, as what it has read must not be lost.
-        let mut copying = pin!(copy_bidirectional(&mut stream, &mut other));
+        let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+            (stream.split(), other.split());
+        // Kept while it hangs, as what was read must not be lost.
+        let mut up = pin!(copy(&mut from_client, &mut to_server));
+        let mut down = pin!(copy(&mut from_server, &mut to_client));
         loop {
+            let way = *ways.borrow_and_update();
             tokio::select! {
-                _ = &mut copying => return,
-                _ = ways.wait_for(|way| *way == Way::Hanging) => {}
+                _ = &mut up, if way != Way::Hanging => return,
+                _ = &mut down, if way == Way::Open => return,
+                _ = ways.changed() => {}
             }
-            let _ = ways.wait_for(|way| *way == Way::Open).await;
         }
     };
     tokio::select! {

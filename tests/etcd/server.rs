@@ -19,6 +19,8 @@ pub struct Server {
     child: Option<Child>,
     ports: Ports,
     arguments: Vec<String>,
+    /// How the test itself asks.
+    options: ConnectOptions,
     runtime: Option<Runtime>,
 }
 
@@ -43,6 +45,7 @@ impl Server {
             child: None,
             ports,
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            options: ConnectOptions::new(),
             runtime: Some(
                 tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),
             ),
@@ -81,6 +84,11 @@ impl Server {
         self.directory = directory;
         self.run();
         self.wait();
+    }
+
+    /// From now on the test asks as this user.
+    pub fn log_in(&mut self, user: &str, password: &str) {
+        self.options = ConnectOptions::new().with_user(user, password);
     }
 
     /// Sends the process a signal of that name, such as STOP and CONT.
@@ -123,7 +131,7 @@ impl Server {
         std::thread::scope(|scope| {
             let asked = scope.spawn(|| {
                 runtime.block_on(async {
-                    let client = Client::connect([self.url()], Some(ConnectOptions::new())).await?;
+                    let client = Client::connect([self.url()], Some(self.options.clone())).await?;
                     question(client).await
                 })
             });
@@ -141,7 +149,8 @@ impl Server {
         }
     }
 
-    fn run(&mut self) {
+    /// Starts it with the data that it had, and does not wait.
+    pub fn run(&mut self) {
         let Ports { client, peer } = self.ports;
         let log = File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
         let url = |port| format!("http://127.0.0.1:{port}");

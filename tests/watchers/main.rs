@@ -1,8 +1,12 @@
 //! One contract for every source that is followed, and what only directories of manifests or a store can do.
 
+#[path = "../etcd/certificates.rs"]
+mod certificates;
 mod contract;
 mod directory;
 mod etcd;
+#[path = "../etcd/grpc_proxy.rs"]
+mod grpc_proxy;
 #[path = "../etcd/proxy.rs"]
 mod proxy;
 mod random;

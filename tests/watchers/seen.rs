@@ -64,7 +64,11 @@ impl Seen {
 
     /// Whether nothing is said for a while.
     pub async fn is_quiet(&mut self) -> bool {
-        match timeout(Duration::from_millis(300), self.events.recv()).await {
+        self.is_quiet_for(Duration::from_millis(300)).await
+    }
+
+    pub async fn is_quiet_for(&mut self, time: Duration) -> bool {
+        match timeout(time, self.events.recv()).await {
             Err(_) => true,
             Ok(batch) => {
                 eprintln!("unexpected: {:?}", batch.map(|batch| batch.iter().map(short).collect::<Vec<_>>()));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::EtcdError;
@@ -21,7 +21,7 @@ use crate::config::EtcdAccess;
 use crate::datastore::parallel::map;
 use crate::datastore::{Backoff, Place, ReadError, ReadErrorKind};
 
-/// How often the stream has to show that it lives. It may take as long to do so.
+/// A stream that is silent for so long has to show that it lives. It may take as long to do so.
 const PROBE: Duration = Duration::from_secs(10);
 
 /// How often the leader is asked whether the store is still the one that it was.
@@ -115,12 +115,11 @@ impl Follower {
         };
         self.outbox.in_sync(&self.name, changes, head.revision);
         self.losses.clear();
-        self.revision.store(head.revision, Ordering::Relaxed);
         let (known, outbox, revision) = (&mut self.known, &*self.outbox, &self.revision);
         let root = store.root();
         tokio::select! {
             ended = attend(watch, known, outbox, revision, &root) => ended,
-            ended = heartbeat(&store, head.cluster, revision) => ended,
+            ended = heartbeat(&store, head, revision) => ended,
         }
     }
 
@@ -129,8 +128,8 @@ impl Follower {
     /// What is known is compared with the keys and revisions alone, and only what changed is read: thousands of hosts
     /// may do this at once, when a member restarts.
     async fn look(&mut self, store: &Store, head: Head) -> Result<Vec<Change>, EtcdError> {
-        let same_store = self.head.is_some_and(|old| old.cluster == head.cluster)
-            && self.revision.load(Ordering::Relaxed) <= head.revision;
+        let known = self.revision.load(Ordering::Relaxed);
+        let same_store = self.head.is_some_and(|old| head.follows(old, known));
         if self.head.is_some() && !same_store {
             warn!("{}", EtcdError::WentBack { endpoint: store.endpoint().to_owned() });
         }
@@ -149,6 +148,7 @@ impl Follower {
             self.known.delete(&key, &mut changes);
         }
         self.head = Some(head);
+        self.revision.store(head.revision, Ordering::Relaxed);
         Ok(changes)
     }
 
@@ -202,25 +202,21 @@ async fn attend(
     revision: &AtomicI64,
     root: &str,
 ) -> Result<Infallible, EtcdError> {
-    let mut probe = interval_at(Instant::now() + PROBE, PROBE);
-    probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let hasher = known.hasher();
     let mut asked = false;
     loop {
-        tokio::select! {
-            biased;
-            happened = watch.next() => {
+        match timeout(PROBE, watch.next()).await {
+            Ok(happened) => {
                 asked = false;
                 let happened = happened?;
                 let Some(newest) = happened.iter().map(|row| row.revision).max() else { continue };
                 outbox.changed(changes(known, &happened, root, &hasher), newest);
                 revision.fetch_max(newest, Ordering::Relaxed);
             }
-            _ = probe.tick() => {
-                if std::mem::replace(&mut asked, true) {
-                    return Err(watch.silent(PROBE));
-                }
+            Err(_) if asked => return Err(watch.silent(PROBE)),
+            Err(_) => {
                 watch.ask().await?;
+                asked = true;
             }
         }
     }
@@ -240,12 +236,11 @@ fn changes(known: &mut Known, happened: &[Row], root: &str, hasher: &RandomState
 
 /// Asks now and then whether there is a leader, and whether the store is the one that we know. A store that was restored
 /// from a backup behind a proxy shows itself only here.
-async fn heartbeat(store: &Store, cluster: u64, revision: &AtomicI64) -> Result<Infallible, EtcdError> {
+async fn heartbeat(store: &Store, first: Head, revision: &AtomicI64) -> Result<Infallible, EtcdError> {
     loop {
         sleep(jittered(HEARTBEAT)).await;
         let known = revision.load(Ordering::Relaxed);
-        let head = store.head().await?;
-        if head.cluster != cluster || head.revision < known {
+        if !store.head().await?.follows(first, known) {
             return Err(EtcdError::WentBack { endpoint: store.endpoint().to_owned() });
         }
     }

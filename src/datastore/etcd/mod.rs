@@ -10,6 +10,7 @@ mod layout;
 mod outbox;
 mod status;
 mod store;
+mod tls;
 mod value;
 mod write;
 
@@ -41,7 +42,7 @@ pub fn name(access: &EtcdAccess) -> Arc<str> {
 ///
 /// No member answers; what the last one said.
 pub async fn read(access: &EtcdAccess) -> Result<Vec<Event>, EtcdError> {
-    let (store, Head { cluster: _, revision }) = open(access).await?;
+    let (store, Head { cluster: _, term: _, revision }) = open(access).await?;
     let mut events = Vec::new();
     for range in RANGES {
         let values = store.list(range, revision, Depth::Values).await?;

@@ -54,7 +54,7 @@ impl Outbox {
     pub(super) fn in_sync(&self, store: &Arc<str>, changes: Vec<Change>, revision: i64) {
         let mut state = self.state();
         state.take(changes);
-        state.complaints.insert(Arc::clone(store), None);
+        state.withdraw(Arc::clone(store));
         state.revision = Some(revision);
         state.readable = Some(true);
         drop(state);
@@ -106,10 +106,17 @@ impl State {
                 Change::Unreadable(error) => {
                     self.complaints.insert(Arc::clone(&error.place.source), Some(error));
                 }
-                Change::Readable(source) => {
-                    self.complaints.insert(source, None);
-                }
+                Change::Readable(source) => self.withdraw(source),
             }
+        }
+    }
+
+    /// What nobody was told is forgotten: else what waits would grow with each bad value of one key.
+    fn withdraw(&mut self, source: Arc<str>) {
+        if self.told.complaints.contains_key(&source) {
+            self.complaints.insert(source, None);
+        } else {
+            self.complaints.remove(&source);
         }
     }
 
@@ -222,6 +229,7 @@ mod tests {
         outbox.in_sync(&store, vec![Change::Readable("k@1".into())], 1);
         assert_eq!(said(&outbox), "readable k@1");
         outbox.changed(vec![Change::Unreadable(error("k@2", "z")), Change::Readable("k@2".into())], 1);
+        assert!(outbox.state().complaints.is_empty());
         assert_eq!(said(&outbox), "");
     }
 }

@@ -125,7 +125,7 @@ impl Reporter {
 
     async fn session(&mut self, endpoint: &str, failing: &mut bool) -> Result<Ended, EtcdError> {
         let settings = self.statuses.borrow_and_update().settings.clone();
-        let (store, Head { cluster: _, revision }) = greet(&self.access, endpoint).await?;
+        let (store, Head { cluster: _, term: _, revision }) = greet(&self.access, endpoint).await?;
         let mut lease = Lease::granted(&store, settings.ttl).await?;
         let region = settings.region.as_ref().map_or("no-region".to_owned(), |name| format!("region-{name}"));
         let below = format!("felix/v2/{region}/host/{}/", self.host);

@@ -1,20 +1,17 @@
 //! One member of etcd, asked and watched. Every question has a deadline.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Client, ConnectOptions, GetOptions, GetResponse, Identity, KeyValue, TlsOptions, Txn,
-    TxnResponse, WatchOptions, WatchRequestSender, WatchResponse, WatchResponseStream,
+    Client, ConnectOptions, GetOptions, GetResponse, KeyValue, Txn, TxnResponse, WatchOptions,
+    WatchRequestSender, WatchResponse, WatchResponseStream,
 };
 use tokio::time::timeout;
 
-use super::EtcdError;
 use super::layout::RANGES;
-use crate::config::{EtcdAccess, Pem};
+use super::{EtcdError, tls};
+use crate::config::{EtcdAccess, Login};
 
 /// How long an answer is waited for (reference §2.4: dialling takes at most 10 s).
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -28,9 +25,6 @@ const PAGE: i64 = 1000;
 /// The most that one answer may hold; pages grow smaller until they do not.
 const MOST: usize = 64 << 20;
 
-/// A certificate, key or list of authorities has no more.
-const PEM_LIMIT: u64 = 1 << 20;
-
 /// A connection to one member.
 pub struct Store {
     client: Client,
@@ -42,6 +36,8 @@ pub struct Store {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) cluster: u64,
+    /// Of the members' consensus. It only grows; a restored backup begins anew.
+    pub(super) term: u64,
     pub(super) revision: i64,
 }
 
@@ -74,12 +70,20 @@ impl Store {
             // A member that has lost the others must not go on as if nothing happened.
             .with_require_leader(true);
         if endpoint.starts_with("https://") {
-            options = options.with_tls(tls(access, endpoint)?);
+            options = options.with_tls(tls::options(access, endpoint)?);
         }
-        if let Some(login) = &access.login {
-            options = options.with_user(&login.user, login.password.reveal()).with_auto_token_refresh(true);
-        }
-        let client = within(endpoint, Client::connect([endpoint], Some(options))).await?;
+        let connected = async |options| within(endpoint, Client::connect([endpoint], Some(options))).await;
+        let client = match &access.login {
+            None => connected(options).await?,
+            Some(Login { user, password }) => {
+                let named = options.clone().with_user(user, password.reveal()).with_auto_token_refresh(true);
+                match connected(named).await {
+                    // As etcd's own clients do: who knows no users lets everybody in.
+                    Err(EtcdError::NoUsers { .. }) => connected(options).await?,
+                    client => client?,
+                }
+            }
+        };
         Ok(Self { client, endpoint: endpoint.to_owned(), prefix: access.prefix.clone() })
     }
 
@@ -139,7 +143,10 @@ impl Store {
     }
 
     async fn range(&self, key: impl Into<Vec<u8>>, options: GetOptions) -> Result<GetResponse, EtcdError> {
-        let mut kv = self.client.kv_client().max_decoding_message_size(MOST);
+        let (mut kv, key) = (self.client.kv_client().max_decoding_message_size(MOST), key.into());
+        let answer = within(&self.endpoint, kv.get(key.clone(), Some(options.clone()))).await;
+        let Err(EtcdError::OldLogin { .. }) = answer else { return answer };
+        within(&self.endpoint, self.client.refresh_token()).await?;
         within(&self.endpoint, kv.get(key, Some(options))).await
     }
 
@@ -154,7 +161,16 @@ impl Store {
         for range in ranges {
             within(&self.endpoint, sender.watch(range, Some(options()))).await?;
         }
-        let mut watch = Watch { endpoint: self.endpoint.clone(), sender, stream, early: Vec::new() };
+        let mut watch = Watch {
+            endpoint: self.endpoint.clone(),
+            root: self.root(),
+            sender,
+            stream,
+            waiting: RANGES.len(),
+            early: Vec::new(),
+            answered: None,
+            ended: None,
+        };
         watch.taken_on().await?;
         Ok(watch)
     }
@@ -165,9 +181,16 @@ impl Store {
 }
 
 impl Head {
+    /// Whether it can be a later state of the store that was at `old`, and of which all up to `revision` is known.
+    pub(super) fn follows(self, old: Self, revision: i64) -> bool {
+        let Self { cluster, term, revision: now } = self;
+        cluster == old.cluster && term >= old.term && now >= revision
+    }
+
     fn of(response: &GetResponse) -> Self {
-        response.header().map_or(Self { cluster: 0, revision: 0 }, |header| Self {
+        response.header().map_or(Self { cluster: 0, term: 0, revision: 0 }, |header| Self {
             cluster: header.cluster_id(),
+            term: header.raft_term(),
             revision: header.revision(),
         })
     }
@@ -186,21 +209,26 @@ impl Row {
 /// The stream of what happens.
 pub(super) struct Watch {
     endpoint: String,
+    root: String,
     sender: WatchRequestSender,
     stream: WatchResponseStream,
+    /// How many ranges the server has not taken on yet.
+    waiting: usize,
     /// Happened while the ranges were being taken on.
     early: Vec<Row>,
+    /// The watch that was the answer to the last question, and the one that was the answer before.
+    answered: Option<i64>,
+    ended: Option<i64>,
 }
 
 impl Watch {
     /// Waits until the server watches all ranges.
     async fn taken_on(&mut self) -> Result<(), EtcdError> {
         let endpoint = self.endpoint.clone();
-        let mut waiting = RANGES.len();
         let all = async {
-            while waiting > 0 {
+            while self.waiting > 0 {
                 let response = self.response().await?;
-                waiting -= usize::from(response.created());
+                self.waiting -= usize::from(response.created());
                 self.early.extend(happened(&response));
             }
             Ok(())
@@ -216,13 +244,21 @@ impl Watch {
             return Ok(latest(std::mem::take(&mut self.early)));
         }
         let response = self.response().await?;
+        if response.created() && !response.canceled() {
+            self.answered = Some(response.watch_id());
+        }
         Ok(latest(happened(&response).collect()))
     }
 
-    /// Lets the server show that the stream lives. Nothing is read off the revision that it says: servers before 3.4.25
-    /// may name one whose events are still to come.
+    /// Lets the server show that the stream lives: one more watch, of a key that is never there. Any answer will do, a
+    /// refusal too, as the login may have expired meanwhile. `etcd grpc-proxy` passes it on, whereas it does not answer
+    /// a request for progress.
     pub(super) async fn ask(&mut self) -> Result<(), EtcdError> {
-        within(&self.endpoint, self.sender.request_progress()).await
+        if let Some(id) = self.answered.take() {
+            self.ended = Some(id);
+            within(&self.endpoint, self.sender.cancel(id)).await?;
+        }
+        within(&self.endpoint, self.sender.watch(self.root.as_str(), None)).await
     }
 
     pub(super) fn silent(&self, waited: Duration) -> EtcdError {
@@ -238,11 +274,16 @@ impl Watch {
             Ok(Some(response)) if response.compact_revision() > 0 => {
                 Err(EtcdError::Compacted { revision: response.compact_revision() })
             }
-            Ok(Some(response)) if response.canceled() => {
-                Err(EtcdError::Ended { endpoint, why: response.cancel_reason().to_owned() })
+            Ok(Some(response)) if response.canceled() && !self.answers(&response) => {
+                Err(EtcdError::ended(endpoint, response.cancel_reason()))
             }
             Ok(Some(response)) => Ok(response),
         }
+    }
+
+    /// Whether this is not about what we watch.
+    fn answers(&self, response: &WatchResponse) -> bool {
+        self.waiting == 0 && (response.created() || self.ended == Some(response.watch_id()))
     }
 }
 
@@ -272,35 +313,6 @@ pub(super) async fn within<T>(
         Ok(answer) => answer.map_err(|error| EtcdError::of(endpoint, &error)),
         Err(_) => Err(EtcdError::Silent { endpoint: endpoint.to_owned(), waited: DEADLINE }),
     }
-}
-
-/// The server's name is held against its certificate; only the authorities that are named are believed.
-fn tls(access: &EtcdAccess, endpoint: &str) -> Result<TlsOptions, EtcdError> {
-    let Some(authorities) = &access.authorities else {
-        return Err(EtcdError::NoAuthorities { endpoint: endpoint.to_owned() });
-    };
-    let mut options = TlsOptions::new().ca_certificate(Certificate::from_pem(pem(authorities)?));
-    if let Some(identity) = &access.identity {
-        options = options.identity(Identity::from_pem(pem(&identity.certificate)?, pem(&identity.key)?));
-    }
-    Ok(options)
-}
-
-fn pem(pem: &Pem) -> Result<Vec<u8>, EtcdError> {
-    match pem {
-        Pem::Text(secret) => Ok(secret.reveal().as_bytes().to_vec()),
-        Pem::File(path) => read_pem(path).map_err(|error| EtcdError::File { path: path.clone(), error }),
-    }
-}
-
-fn read_pem(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    let mut text = Vec::new();
-    file.take(PEM_LIMIT).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! JSON as it is stored, made into a tree whose values know their place.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,15 +47,33 @@ struct Places<'t> {
     text: &'t str,
     /// Where each line begins; none where the text is one line of ASCII.
     lines: Vec<usize>,
+    /// How many characters are before each block; none where the text is one line of ASCII.
+    blocks: Vec<usize>,
 }
+
+/// So long a part is searched for characters at most, however long the line is.
+const BLOCK: usize = 1 << 10;
 
 impl<'t> Places<'t> {
     fn of(text: &'t str) -> Self {
         if text.is_ascii() && !text.contains('\n') {
-            return Self { text, lines: Vec::new() };
+            return Self { text, lines: Vec::new(), blocks: Vec::new() };
         }
         let behind = text.match_indices('\n').map(|(at, _)| at + 1);
-        Self { text, lines: [0].into_iter().chain(behind).collect() }
+        let blocks = text.as_bytes().chunks(BLOCK).scan(0, |sum, block| {
+            let before = *sum;
+            *sum += characters(block);
+            Some(before)
+        });
+        Self { text, lines: [0].into_iter().chain(behind).collect(), blocks: blocks.collect() }
+    }
+
+    /// How many characters begin before a byte.
+    fn characters_before(&self, at: usize) -> usize {
+        // The end of a text may be the end of a full block.
+        let block = (at / BLOCK).min(self.blocks.len().saturating_sub(1));
+        let before = self.blocks.get(block).copied().unwrap_or_default();
+        before + characters(self.text.as_bytes().get(block * BLOCK..at).unwrap_or_default())
     }
 
     /// The value at `raw`, which is a part of the text.
@@ -91,11 +110,15 @@ impl<'t> Places<'t> {
         for (key, raw) in members {
             let node = self.node(raw, depth + 1)?;
             let span = self.key(node.span);
-            if let Some((first, _)) = mapping.iter().find(|(known, _)| *known.text == *key) {
-                let first_line = first.span.line;
-                return Err(Fault { kind: ReadErrorKind::DuplicateKey { key, first_line }, span });
-            }
             mapping.push((Key { text: key.into(), span }, node));
+        }
+        // Each with each would take minutes for the largest object that fits into a value.
+        let mut lines = BTreeMap::new();
+        for (Key { text, span }, _) in &mapping {
+            if let Some(first_line) = lines.insert(&**text, span.line) {
+                let key = text.to_string();
+                return Err(Fault { kind: ReadErrorKind::DuplicateKey { key, first_line }, span: *span });
+            }
         }
         Ok(Value::Mapping(mapping))
     }
@@ -119,7 +142,7 @@ impl<'t> Places<'t> {
         let begin = self.lines.get(line - 1).copied().unwrap_or_default();
         let column = match self.lines.is_empty() {
             true => start,
-            false => self.text.get(begin..start).unwrap_or_default().chars().count(),
+            false => self.characters_before(start) - self.characters_before(begin),
         };
         Span { start: start as u32, end: end as u32, line: line as u32, column: column as u32 + 1 }
     }
@@ -134,6 +157,11 @@ impl<'t> Places<'t> {
         let words = words.split(" at line ").next().unwrap_or_default().to_owned();
         Fault { kind: ReadErrorKind::Json(words), span: self.span(at, at + 1) }
     }
+}
+
+/// How many characters begin in a part of a text.
+fn characters(part: &[u8]) -> usize {
+    part.iter().filter(|byte| !matches!(byte, 0x80..0xc0)).count()
 }
 
 impl<'de: 't, 't> Deserialize<'de> for Members<'t> {
@@ -209,6 +237,16 @@ mod tests {
         for text in ["[".repeat(1_000_000), "{\"a\":".repeat(1_000_000)] {
             assert!(tree(&Arc::from("key"), &text).is_err());
         }
+    }
+
+    /// The largest objects that fit into a value are read in no time, with places in a line of a million characters.
+    #[test]
+    fn large_objects_are_read_quickly() {
+        let members: Vec<String> = (0..120_000).map(|at| format!("\"é{at:06}\":1")).collect();
+        let text = format!("{{{}}}", members.join(","));
+        let Value::Mapping(members) = tree(&Arc::from("key"), &text).unwrap().value else { panic!("{text}") };
+        let last = members.last().map(|(key, node)| (&*key.text, key.span.column, node.span.column));
+        assert_eq!(last, Some(("é119999", 12 * 119_999 + 3, 12 * 119_999 + 12)));
     }
 
     proptest::proptest! {

@@ -59,7 +59,7 @@ impl Writer {
     ///
     /// No member answers; what the last one said.
     pub async fn connect(access: &EtcdAccess) -> Result<Self, EtcdError> {
-        let (store, Head { cluster: _, revision: _ }) = open(access).await?;
+        let (store, Head { cluster: _, term: _, revision: _ }) = open(access).await?;
         Ok(Self(store))
     }
 
@@ -134,7 +134,7 @@ impl Writer {
     ///
     /// etcd refuses or is away.
     pub async fn all(&self, range: &str) -> Result<Vec<(String, Json)>, EtcdError> {
-        let Head { cluster: _, revision } = self.0.head().await?;
+        let Head { cluster: _, term: _, revision } = self.0.head().await?;
         let rows = self.0.list(range, revision, Depth::Values).await?;
         let root = self.0.root();
         let object = |Row { key, revision: _, value, is_deleted: _ }: Row| {

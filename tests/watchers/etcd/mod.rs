@@ -1,21 +1,42 @@
 //! etcd: what happens to servers, networks and histories.
 
+mod auth;
+mod grpc_proxy;
+mod members;
+mod slow;
+mod tls;
+
 use std::fs;
 use std::time::Duration;
 
 use felix_rs::config::EtcdAccess;
-use felix_rs::datastore::{Event, etcd};
+use felix_rs::datastore::{Event, ReadErrorKind, etcd};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::sleep;
 
 use crate::Source;
 use crate::contract::contract;
 use crate::proxy::{Proxy, Way};
-use crate::seen::Seen;
+use crate::seen::{Seen, State};
 use crate::server::Server;
 
 /// Where the objects of a test are.
 const TIERS: &str = "/calico/resources/v3/projectcalico.org/tiers";
+
+fn tier(name: &str) -> String {
+    format!("{TIERS}/{name}")
+}
+
+/// What is said of the store as a whole, and what can be done about it.
+fn complaints(state: &State) -> Vec<String> {
+    let kinds = state.unreadable.values().flatten();
+    kinds
+        .filter_map(|kind| match kind {
+            ReadErrorKind::Store { words, help } => Some(format!("{words} ({help:?})")),
+            _ => None,
+        })
+        .collect()
+}
 
 /// A server, and a way to it.
 struct Etcd {
@@ -45,11 +66,11 @@ impl Source for Etcd {
     }
 
     fn put(&self, object: &str, value: u32) {
-        self.server.put(&format!("{TIERS}/{object}"), &format!("{{\"value\":{value}}}"));
+        self.server.put(&tier(object), &format!("{{\"value\":{value}}}"));
     }
 
     fn delete(&self, object: &str) {
-        self.server.delete(&format!("{TIERS}/{object}"));
+        self.server.delete(&tier(object));
     }
 
     fn take_away(&self) {

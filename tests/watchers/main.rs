@@ -5,6 +5,9 @@ mod certificates;
 mod contract;
 mod directory;
 mod etcd;
+#[allow(dead_code, reason = "the benchmarks use all of it")]
+#[path = "../bench/generate.rs"]
+mod generate;
 #[path = "../etcd/grpc_proxy.rs"]
 mod grpc_proxy;
 #[path = "../etcd/proxy.rs"]

@@ -17,7 +17,7 @@ const LONGEST: u64 = 30;
 async fn the_end_is_what_a_reader_sees() {
     let seed = seed();
     println!("again: FELIX_RS_SEED={seed} cargo test --test watchers random");
-    let mut chance = Chance(seed | 1);
+    let mut chance = Chance::new(seed);
     let directory = Directory::new();
     mend(&directory);
     let mut seen = directory.seen(&LOCATIONS).await;
@@ -98,7 +98,7 @@ fn file(chance: &mut Chance) -> String {
 }
 
 /// Another one each day, or `FELIX_RS_SEED`.
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     let asked = env::var("FELIX_RS_SEED").ok().and_then(|seed| seed.parse().ok());
     asked.unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -107,10 +107,14 @@ fn seed() -> u64 {
 }
 
 /// xorshift64*.
-struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -1,7 +1,9 @@
 //! etcd: what happens to servers, networks and histories.
 
 mod auth;
+mod chance;
 mod grpc_proxy;
+mod large;
 mod members;
 mod slow;
 mod tls;

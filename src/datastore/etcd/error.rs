@@ -241,7 +241,7 @@ impl fmt::Display for EtcdError {
             }
             Self::Login { endpoint, why } => write!(f, "etcd at {endpoint} refuses the login: {why}"),
             Self::Forbidden { endpoint, why } => {
-                write!(f, "etcd at {endpoint} does not let this user read: {why}")
+                write!(f, "etcd at {endpoint} does not allow that to this user: {why}")
             }
             Self::Compacted { revision: 0 } => {
                 f.write_str("the history of the store is compacted: it is read anew")

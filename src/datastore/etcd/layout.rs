@@ -2,10 +2,10 @@
 
 use super::super::StoredPath;
 
-/// What is read of all that is below the prefix. Beside it others keep what changes all the time: hosts' states, IPAM's
-/// handles.
+/// What is read of all that is below the prefix, in the order of keys. Beside it others keep what changes all the time:
+/// hosts' states, IPAM's handles.
 pub(super) const RANGES: [&str; 4] =
-    ["resources/v3/projectcalico.org/", "ipam/v2/assignment/", "ipam/v2/host/", "v1/"];
+    ["ipam/v2/assignment/", "ipam/v2/host/", "resources/v3/projectcalico.org/", "v1/"];
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,11 @@ pub(super) fn form(path: &StoredPath) -> Option<Form> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_are_in_order() {
+        assert!(RANGES.is_sorted());
+    }
 
     #[test]
     fn forms() {

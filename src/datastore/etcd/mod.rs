@@ -1,7 +1,7 @@
 //! etcd v3 with Calico's keys, of today and of 2017 (reference §2; felix-2.1 §2): read once, or followed.
 //!
 //! Everything below one prefix that an enforcer reads is listed as of one revision and watched from the next. What
-//! others write all the time, states and handles, is neither listed nor watched.
+//! others write all the time, states of hosts and endpoints, is neither listed nor watched.
 
 mod error;
 mod follower;
@@ -63,7 +63,7 @@ pub async fn read(access: &EtcdAccess) -> Result<Vec<Event>, EtcdError> {
 /// 1. *Nothing is invented.* What is said was there at one revision. [`Event::InSync`] comes when all of it was said, and
 ///    after each [`Event::Lost`] only when all that changed meanwhile was. A store that is away changes nothing; nor does
 ///    a value that is no JSON: what the key said before stands.
-/// 2. *Nothing is missed.* The watch begins at the revision behind the list. The stream has to show that it lives; the
+/// 2. *Nothing is missed, nor told in another order* than it happened; transactions whole. The watch begins at the revision behind the list. The stream has to show that it lives; the
 ///    leader is asked whether it is still the same store. After any doubt (a broken stream, a compaction, a restored
 ///    backup) keys and revisions are listed anew, and what differs is read and said: never everything, and never as
 ///    a deletion of all.

@@ -150,33 +150,30 @@ impl Store {
         within(&self.endpoint, kv.get(key, Some(options))).await
     }
 
-    /// Everything that happens from `revision` on. The server has taken all of it on when this is done.
+    /// Everything that happens from `revision` on. The server has taken it on when this is done.
+    ///
+    /// One watch of all that lies between the first and the last of [`RANGES`]: with one for each, a transaction would
+    /// come in pieces, and one range ahead of another. What lies in between and is not ours is little.
     pub(super) async fn watch(&self, revision: i64) -> Result<Watch, EtcdError> {
-        let mut ranges = RANGES.iter().map(|range| format!("{}{range}", self.root()));
-        let options = || WatchOptions::new().with_prefix().with_start_revision(revision).with_fragment();
-        let Some(first) = ranges.next() else { return Err(self.ended("there is nothing to watch")) };
+        let root = self.root();
+        let [first, .., last] = RANGES;
+        let end = behind(format!("{root}{last}").as_bytes());
+        let options = WatchOptions::new().with_range(end).with_start_revision(revision).with_fragment();
         let mut client = self.client.watch_client().max_decoding_message_size(MOST);
-        let stream = within(&self.endpoint, client.watch(first, Some(options()))).await?;
-        let (mut sender, stream) = stream.split();
-        for range in ranges {
-            within(&self.endpoint, sender.watch(range, Some(options()))).await?;
-        }
+        let watching = client.watch(format!("{root}{first}"), Some(options));
+        let (sender, stream) = within(&self.endpoint, watching).await?.split();
         let mut watch = Watch {
             endpoint: self.endpoint.clone(),
-            root: self.root(),
+            root,
             sender,
             stream,
-            waiting: RANGES.len(),
+            taken_on: false,
             early: Vec::new(),
             answered: None,
             ended: None,
         };
         watch.taken_on().await?;
         Ok(watch)
-    }
-
-    fn ended(&self, why: &str) -> EtcdError {
-        EtcdError::Ended { endpoint: self.endpoint.clone(), why: why.to_owned() }
     }
 }
 
@@ -212,9 +209,9 @@ pub(super) struct Watch {
     root: String,
     sender: WatchRequestSender,
     stream: WatchResponseStream,
-    /// How many ranges the server has not taken on yet.
-    waiting: usize,
-    /// Happened while the ranges were being taken on.
+    /// The server watches.
+    taken_on: bool,
+    /// Happened before it said so.
     early: Vec<Row>,
     /// The watch that was the answer to the last question, and the one that was the answer before.
     answered: Option<i64>,
@@ -222,19 +219,19 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Waits until the server watches all ranges.
+    /// Waits until the server watches.
     async fn taken_on(&mut self) -> Result<(), EtcdError> {
         let endpoint = self.endpoint.clone();
-        let all = async {
-            while self.waiting > 0 {
+        let taken_on = async {
+            while !self.taken_on {
                 let response = self.response().await?;
-                self.waiting -= usize::from(response.created());
-                self.early.extend(happened(&response));
+                self.taken_on = response.created();
+                self.early.extend(self.ours(&response));
             }
             Ok(())
         };
         let silent = |_| EtcdError::Silent { endpoint, waited: DEADLINE };
-        timeout(DEADLINE, all).await.map_err(silent)?
+        timeout(DEADLINE, taken_on).await.map_err(silent)?
     }
 
     /// The keys of the next message, the latest state of each; none where it only shows that the stream
@@ -247,7 +244,18 @@ impl Watch {
         if response.created() && !response.canceled() {
             self.answered = Some(response.watch_id());
         }
-        Ok(latest(happened(&response).collect()))
+        Ok(latest(self.ours(&response)))
+    }
+
+    /// What happened to keys that are read, in its order.
+    fn ours(&self, response: &WatchResponse) -> Vec<Row> {
+        let happened = response.events().iter().filter_map(etcd_client::Event::kv);
+        happened.filter(|kv| self.reads(kv.key())).cloned().filter_map(Row::of).collect()
+    }
+
+    fn reads(&self, key: &[u8]) -> bool {
+        let below = key.strip_prefix(self.root.as_bytes()).unwrap_or_default();
+        RANGES.iter().any(|range| below.starts_with(range.as_bytes()))
     }
 
     /// Lets the server show that the stream lives: one more watch, of a key that is never there. Any answer will do, a
@@ -283,13 +291,8 @@ impl Watch {
 
     /// Whether this is not about what we watch.
     fn answers(&self, response: &WatchResponse) -> bool {
-        self.waiting == 0 && (response.created() || self.ended == Some(response.watch_id()))
+        self.taken_on && (response.created() || self.ended == Some(response.watch_id()))
     }
-}
-
-/// What happened to keys, in its order.
-fn happened(response: &WatchResponse) -> impl Iterator<Item = Row> {
-    response.events().iter().filter_map(|event| event.kv().cloned()).filter_map(Row::of)
 }
 
 /// The last of each key.

@@ -72,7 +72,7 @@ async fn who_may_not_read_is_told_so() {
         (guarded.access("felix", "hunter3"), "refuses the login", "ETCD_PASSWORD"),
         (guarded.access("nobody", "hunter2"), "refuses the login", "ETCD_USERNAME"),
         (nobody, "refuses the login", "ETCD_USERNAME"),
-        (guarded.access("other", "other's"), "does not let this user read", "role"),
+        (guarded.access("other", "other's"), "does not allow that", "role"),
     ] {
         let mut seen = Seen::new(etcd::watch(access.clone()));
         seen.until(|state| state.is_lost).await;

@@ -11,6 +11,7 @@ mod tls;
 use std::fs;
 use std::time::Duration;
 
+use etcd_client::{Txn, TxnOp};
 use felix_rs::config::EtcdAccess;
 use felix_rs::datastore::{Event, ReadErrorKind, etcd};
 use tokio::sync::mpsc::Receiver;
@@ -119,11 +120,61 @@ async fn both_layouts_are_read_and_nothing_else() {
             "/calico/v1/policy/profile/net1/labels",
         ]
     );
-    etcd.server.put("/calico/felix/v2/no-region/host/h/status", "{\"a\":1}");
+    for key in ["felix/v2/no-region/host/h/status", "ipam/v2/handle/x", "ipam/v2/hosts/x", "resources/v3/x/y"]
+    {
+        etcd.server.put(&format!("/calico/{key}"), "{\"a\":1}");
+    }
     assert!(seen.is_quiet().await);
     // What is read once is the same.
     let once = etcd::read(&etcd.access()).await.unwrap();
     assert_eq!(once.iter().filter(|event| matches!(event, Event::Put(_))).count(), 6);
+}
+
+/// What was written at once is seen at once, whatever the kinds of keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_are_whole() {
+    const LAST: u32 = 400;
+    let keys = ["/calico/ipam/v2/host/h", "/calico/v1/policy/tier/t/policy/p", &tier("a")].map(str::to_owned);
+    let etcd = Etcd::new();
+    let mut seen = etcd.seen();
+    seen.until(|state| state.is_in_sync).await;
+    let writing = std::thread::spawn(move || {
+        let write = async move |mut client: etcd_client::Client| {
+            for value in 1..=LAST {
+                let puts = keys.iter().map(|key| TxnOp::put(&**key, format!("{{\"value\":{value}}}"), None));
+                client.txn(Txn::new().and_then(puts.collect::<Vec<_>>())).await?;
+            }
+            Ok(())
+        };
+        etcd.server.ask(write).unwrap();
+        etcd
+    });
+    let last = LAST.to_string();
+    while seen.state.values() != [&*last; 3] {
+        seen.next().await;
+        let values = seen.state.values();
+        assert!(values.len() == 3 && values.iter().all(|value| *value == values[0]), "{values:?}");
+    }
+    writing.join().unwrap();
+}
+
+/// Everything may be kept below another prefix, or below none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_prefixes() {
+    let etcd = Etcd::new();
+    etcd.put("a", 1);
+    for prefix in ["", "/a/b", "calico"] {
+        let key = format!("{prefix}/resources/v3/projectcalico.org/tiers/a");
+        etcd.server.put(&key, r#"{"value":2}"#);
+        let access = EtcdAccess { prefix: prefix.to_owned(), ..etcd.access() };
+        let mut seen = Seen::new(etcd::watch(access));
+        assert_eq!(seen.next().await.len(), 2);
+        etcd.server.put(&format!("{prefix}x/resources/v3/projectcalico.org/tiers/a"), r#"{"value":3}"#);
+        etcd.server.put(&key, r#"{"value":4}"#);
+        seen.until_values(&["4"]).await;
+        let paths: Vec<&str> = seen.state.entries.keys().map(|key| &*key.0).collect();
+        assert_eq!(paths, [key]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -60,6 +60,16 @@ impl Told {
         pairs.map(|(key, value)| (short(&key).unwrap_or(key), value)).collect()
     }
 
+    /// These are there for longer than a lease lasts.
+    async fn stay(&self, wanted: &[&str]) {
+        let end = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < end {
+            let keys = self.keys();
+            assert!(wanted.iter().all(|key| keys.contains_key(*key)), "{keys:#?}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn until(&self, holds: impl Fn(&BTreeMap<String, String>) -> bool) {
         let end = Instant::now() + DEADLINE;
         loop {
@@ -130,6 +140,22 @@ async fn a_server_that_comes_back_is_told_again() {
     told.statuses.send_replace(status(&[("default/a", "down")]));
     told.server.restart();
     told.until(|keys| keys.get(A).is_some_and(|value| value == DOWN)).await;
+}
+
+/// What an earlier life wrote does not go with that life's lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_life_takes_over() {
+    let told = Told::new(Server::start(), status(&[("default/a", "up"), ("default/b", "up")]));
+    told.until(|keys| keys.contains_key(A) && keys.contains_key(B)).await;
+    let Told { server, statuses } = told;
+    drop(statuses);
+    let told = Told::new(server, status(&[("default/a", "up"), ("default/b", "down")]));
+    told.until(|keys| keys.get(B).is_some_and(|value| value == DOWN)).await;
+    told.stay(&[A, B]).await;
+    // Nor where the next lease is of another length.
+    let settings = StatusReporting { ttl: Duration::from_secs(3), ..settings() };
+    told.statuses.send_modify(|status| status.settings = settings);
+    told.stay(&[A, B]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -101,7 +101,7 @@ impl Known {
 impl Stored {
     /// None for keys that say nothing to us.
     pub(super) fn of(row: &Row, root: &str, hasher: &RandomState) -> Option<Self> {
-        let Row { key, revision, value, is_deleted: _ } = row;
+        let Row { key, revision, value, is_deleted: _, lease: _ } = row;
         let path = StoredPath::of(key.strip_prefix(root)?);
         let form = layout::form(&path)?;
         let source: Arc<str> = format!("{key}@{revision}").into();
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn row(key: &str, revision: i64, value: &[u8]) -> Row {
-        Row { key: key.to_owned(), revision, value: value.to_vec(), is_deleted: false }
+        Row { key: key.to_owned(), revision, value: value.to_vec(), is_deleted: false, lease: 0 }
     }
 
     fn words(change: &Change) -> String {

@@ -11,7 +11,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info, warn};
 
 use super::follower::jittered;
-use super::store::{Depth, Head, Store, within};
+use super::store::{Depth, Head, Row, Store, within};
 use super::{EtcdError, greet};
 use crate::config::{EtcdAccess, StatusReporting};
 use crate::datastore::Backoff;
@@ -61,7 +61,10 @@ pub async fn report(access: EtcdAccess, host: Arc<str>, statuses: watch::Receive
             Ok(Ended::SettingsChanged) => continue,
             Ok(Ended::Closed) => return,
             Err(error) if std::mem::replace(&mut failing, true) => debug!("{error}"),
-            Err(error) => warn!("this host's state can't be written: {error}"),
+            Err(error) => {
+                let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+                warn!("this host's state can't be written: {error}{help}");
+            }
         }
         if before.elapsed() > LONGEST_WAIT {
             backoff.reset();
@@ -126,41 +129,45 @@ impl Reporter {
     async fn session(&mut self, endpoint: &str, failing: &mut bool) -> Result<Ended, EtcdError> {
         let settings = self.statuses.borrow_and_update().settings.clone();
         let (store, Head { cluster: _, term: _, revision }) = greet(&self.access, endpoint).await?;
-        let mut lease = Lease::granted(&store, settings.ttl).await?;
         let region = settings.region.as_ref().map_or("no-region".to_owned(), |name| format!("region-{name}"));
         let below = format!("felix/v2/{region}/host/{}/", self.host);
+        // States that are no longer told go with the lease that they were told under.
+        let found = if settings.endpoints { stored(&store, &below, revision).await? } else { Vec::new() };
+        let mut lease = Lease::of(&store, settings.ttl, &found).await?;
         let mut endpoints = Endpoints::default();
-        if settings.endpoints {
-            endpoints.read(&store, &below, revision).await?;
-        }
+        endpoints.found(found, lease.id);
         let mut keep = ticks(settings.ttl / 3);
         let mut process = ticks(settings.interval.unwrap_or(settings.ttl));
         let mut tick = ticks(settings.endpoint_delay.max(Duration::from_millis(10)).mul_f64(1.05));
         let mut to_read = TICKS_TO_READ;
         loop {
-            tokio::select! {
+            let has_written = tokio::select! {
                 changed = self.statuses.changed() => match changed {
                     Err(_) => return Ok(Ended::Closed),
                     Ok(()) if self.statuses.borrow().settings != settings => return Ok(Ended::SettingsChanged),
-                    Ok(()) => {}
+                    Ok(()) => false,
                 },
-                _ = keep.tick() => lease.keep(&store).await?,
+                _ = keep.tick() => {
+                    lease.keep(&store).await?;
+                    false
+                }
                 _ = process.tick(), if settings.interval.is_some() => {
                     self.say_process(&store, &below, lease.id).await?;
-                    if std::mem::take(failing) {
-                        info!("this host's state is written again");
-                    }
+                    true
                 }
                 _ = tick.tick(), if settings.endpoints => {
                     to_read -= 1;
                     if to_read == 0 {
                         to_read = TICKS_TO_READ;
                         let revision = store.head().await?.revision;
-                        endpoints.read(&store, &below, revision).await?;
+                        endpoints.found(stored(&store, &below, revision).await?, lease.id);
                     }
                     let wanted = self.wanted_endpoints(&store, &below);
-                    endpoints.say_one(&store, wanted, lease.id).await?;
+                    endpoints.say_one(&store, wanted, lease.id).await?
                 }
+            };
+            if has_written && std::mem::take(failing) {
+                info!("this host's state is written again");
             }
         }
     }
@@ -201,27 +208,29 @@ fn escaped(part: &str) -> String {
 }
 
 impl Endpoints {
-    async fn read(&mut self, store: &Store, below: &str, revision: i64) -> Result<(), EtcdError> {
-        let rows = store.list(&format!("{below}workload/"), revision, Depth::Values).await?;
-        // What is no text is not what we want there.
-        let stored = rows.into_iter().map(|row| (row.key, String::from_utf8(row.value).unwrap_or_default()));
-        self.stored = stored.collect();
-        Ok(())
+    /// What goes with another lease will soon be gone, as if it were not what we want there. Nor is what is no text.
+    fn found(&mut self, rows: Vec<Row>, ours: i64) {
+        let said = |Row { key, revision: _, value, is_deleted: _, lease }: Row| {
+            let value =
+                if lease == ours { String::from_utf8(value).unwrap_or_default() } else { String::new() };
+            (key, value)
+        };
+        self.stored = rows.into_iter().map(said).collect();
     }
 
-    /// Writes one difference that was there at the last tick already.
+    /// Writes one difference that was there at the last tick already; whether there was one.
     async fn say_one(
         &mut self,
         store: &Store,
         wanted: Option<BTreeMap<String, String>>,
         lease: i64,
-    ) -> Result<(), EtcdError> {
-        let Some(wanted) = wanted else { return Ok(()) };
+    ) -> Result<bool, EtcdError> {
+        let Some(wanted) = wanted else { return Ok(false) };
         let due = differences(&self.stored, &wanted);
         let before = std::mem::replace(&mut self.due, due);
         let lasting = self.due.iter().find(|(key, value)| before.get(*key) == Some(value));
         let Some((key, value)) = lasting.map(|(key, value)| (key.clone(), value.clone())) else {
-            return Ok(());
+            return Ok(false);
         };
         match value {
             Some(value) => {
@@ -234,8 +243,13 @@ impl Endpoints {
                 self.stored.remove(&key);
             }
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// States of endpoints in the store.
+async fn stored(store: &Store, below: &str, revision: i64) -> Result<Vec<Row>, EtcdError> {
+    store.list(&format!("{below}workload/"), revision, Depth::Values).await
 }
 
 /// What must be written to make the one the other; None: removed.
@@ -258,10 +272,18 @@ async fn put(store: &Store, key: &str, value: &str, lease: Option<i64>) -> Resul
 }
 
 impl Lease {
-    async fn granted(store: &Store, ttl: Duration) -> Result<Self, EtcdError> {
+    /// The one under which `found` was written, by an earlier connection or life of ours, so that it stays. Else a new one.
+    async fn of(store: &Store, ttl: Duration, found: &[Row]) -> Result<Self, EtcdError> {
         let mut client = store.client().lease_client();
         let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1);
-        let id = within(store.endpoint(), client.grant(seconds, None)).await?.id();
+        let mut id = 0;
+        if let Some(old) = found.iter().map(|row| row.lease).find(|lease| *lease != 0) {
+            let left = within(store.endpoint(), client.time_to_live(old, None)).await?;
+            id = if left.ttl() > 0 && left.granted_ttl() == seconds { old } else { 0 };
+        }
+        if id == 0 {
+            id = within(store.endpoint(), client.grant(seconds, None)).await?.id();
+        }
         let (keeper, answers) = within(store.endpoint(), client.keep_alive(id)).await?;
         Ok(Self { id, keeper, answers })
     }

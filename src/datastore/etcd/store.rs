@@ -49,6 +49,8 @@ pub(super) struct Row {
     /// Empty where only keys were asked for.
     pub(super) value: Vec<u8>,
     pub(super) is_deleted: bool,
+    /// Zero where it goes with none.
+    pub(super) lease: i64,
 }
 
 /// How much of each key is read.
@@ -197,9 +199,9 @@ impl Row {
     /// None where the key is no text: not one of ours.
     fn of(kv: KeyValue) -> Option<Self> {
         // A deletion leaves the key without a version.
-        let (revision, is_deleted) = (kv.mod_revision(), kv.version() == 0);
+        let (revision, is_deleted, lease) = (kv.mod_revision(), kv.version() == 0, kv.lease());
         let (key, value) = kv.into_key_value();
-        Some(Self { key: String::from_utf8(key).ok()?, revision, value, is_deleted })
+        Some(Self { key: String::from_utf8(key).ok()?, revision, value, is_deleted, lease })
     }
 }
 

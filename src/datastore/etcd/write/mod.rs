@@ -137,7 +137,7 @@ impl Writer {
         let Head { cluster: _, term: _, revision } = self.0.head().await?;
         let rows = self.0.list(range, revision, Depth::Values).await?;
         let root = self.0.root();
-        let object = |Row { key, revision: _, value, is_deleted: _ }: Row| {
+        let object = |Row { key, revision: _, value, is_deleted: _, lease: _ }: Row| {
             let key = key.strip_prefix(&root)?.to_owned();
             Some((key, serde_json::from_slice(&value).unwrap_or_default()))
         };

@@ -67,9 +67,10 @@ impl Followed {
         }
     }
 
-    /// The kernel is as the source says.
+    /// The kernel is as the source says, but for what is held.
     pub(super) fn applied(&self) {
-        if let Some(revision) = self.revision {
+        let is_held = self.waits_for().is_some();
+        if let Some(revision) = self.revision.filter(|_| !is_held) {
             self.shared.metrics().applied_revision.set(revision);
         }
     }

@@ -26,7 +26,10 @@ pub const READY: &str = "the kernel is as the policy says";
 pub struct Settings {
     pub host: &'static str,
     pub backend: Backend,
-    pub source: PathBuf,
+    /// As on the command line.
+    pub datastore: String,
+    /// Beside `PATH`.
+    pub environment: Vec<(&'static str, String)>,
     /// Where what it writes is kept.
     pub scratch: PathBuf,
     /// As `PATH` is written.
@@ -62,12 +65,12 @@ impl<'a> Daemon<'a> {
             ])
             .args(["--set", "HealthEnabled=true", "--set", "PrometheusMetricsEnabled=true"])
             .args(settings.parameters.iter().flat_map(|parameter| ["--set", parameter]))
-            .arg("--datastore")
-            .arg(&settings.source)
+            .args(["--datastore", &settings.datastore])
             .arg("--config")
             .arg(config)
             .env_clear()
             .env("PATH", netns::PATH)
+            .envs(settings.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::from(file));

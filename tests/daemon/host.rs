@@ -1,10 +1,9 @@
 //! What else of the host the daemon keeps: connections, settings, states of endpoints.
 
-use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::fs;
 
 use crate::daemon::Daemon;
-use crate::lab::Lab;
+use crate::lab::{Lab, until};
 use crate::manifests::{LABELLED, NET1, endpoint, endpoint_at, endpoints};
 use crate::netns::{self, Backend};
 use crate::probe::Answer::Passes;
@@ -207,16 +206,4 @@ fn states(daemon: &Daemon, wanted: [u8; 3]) -> Verdict {
         let same = found.iter().zip(wanted).all(|(found, wanted)| *found == f64::from(wanted));
         if same { Ok(()) } else { Err(format!("up, down, error: {found:?}, not {wanted:?}")) }
     })
-}
-
-/// Waits for what the log does not tell.
-fn until(mut good: impl FnMut() -> Verdict) -> Verdict {
-    let end = Instant::now() + Duration::from_secs(8);
-    loop {
-        match good() {
-            Err(why) if Instant::now() > end => return Err(why),
-            Err(_) => thread::sleep(Duration::from_millis(20)),
-            Ok(()) => return Ok(()),
-        }
-    }
 }

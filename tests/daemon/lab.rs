@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,8 @@ impl Lab {
         Settings {
             host: HOSTS[host],
             backend: self.backend,
-            source: self.source(),
+            datastore: self.source().display().to_string(),
+            environment: Vec::new(),
             scratch: self.scratch.path().to_owned(),
             tools: netns::PATH.to_owned(),
             parameters: parameters.iter().map(|parameter| (*parameter).to_owned()).collect(),
@@ -92,22 +94,48 @@ impl Lab {
 
     /// Waits until a host's kernel has this.
     pub fn until(&self, host: usize, wanted: &[String]) -> Verdict {
-        let end = Instant::now() + PATIENCE;
-        loop {
+        until(|| {
             let found = self.programmed(host)?;
-            if found == wanted {
-                return Ok(());
-            }
-            if Instant::now() > end {
-                return Err(difference(wanted, &found));
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
+            if found == wanted { Ok(()) } else { Err(difference(wanted, &found)) }
+        })
+    }
+
+    /// Does something while these packets are sent again and again, as new flows. None of them may fail.
+    pub fn meanwhile<T>(&self, rows: &[Row], does: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+        thread::scope(|scope| {
+            // Hung up on when the work is done, or panics.
+            let (works, done) = channel::<()>();
+            let sender = scope.spawn(move || {
+                let mut rounds = 0;
+                while done.try_recv() != Err(TryRecvError::Disconnected) {
+                    rounds += 1;
+                    self.expect(&format!("meanwhile, in round {rounds}"), rows)?;
+                    thread::sleep(Duration::from_millis(20));
+                }
+                Ok(())
+            });
+            let result = does();
+            drop(works);
+            let sent: Verdict = sender.join().map_err(|_| "who sends panicked")?;
+            sent.and(result)
+        })
     }
 
     /// Sends packets.
     pub fn expect(&self, step: &str, rows: &[Row]) -> Verdict {
         self.world.expect(rows).map_err(|found| format!("{step}:\n{found}"))
+    }
+}
+
+/// Waits for what the log does not tell.
+pub fn until(mut good: impl FnMut() -> Verdict) -> Verdict {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match good() {
+            Err(why) if Instant::now() > end => return Err(why),
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+            Ok(()) => return Ok(()),
+        }
     }
 }
 

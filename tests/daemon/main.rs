@@ -2,11 +2,12 @@
 //! (network, mounts, processes): there it joins two hosts by a cable, as the field report does by hand, starts daemons
 //! and sends packets between containers.
 //!
-//! Needs root. `FELIX_RS_SKIP_KERNEL=1` leaves these tests out and counts them as ignored.
+//! Needs root, and etcd. `FELIX_RS_SKIP_KERNEL=1` leaves these tests out and counts them as ignored.
 
 mod closed;
 mod daemon;
 mod drift;
+mod etcd;
 mod flows;
 mod host;
 mod lab;
@@ -17,7 +18,10 @@ mod probe;
 mod refused;
 mod sandbox;
 mod scale;
+#[path = "../etcd/server.rs"]
+mod server;
 mod shims;
+mod store;
 #[path = "../kernel/worker.rs"]
 mod worker;
 mod world;
@@ -36,9 +40,17 @@ type Verdict = Result<(), String>;
 type Case = (&'static str, fn(Backend) -> Verdict);
 
 fn main() -> ExitCode {
-    let cases: Vec<Case> =
-        [flows::CASES, closed::CASES, life::CASES, drift::CASES, host::CASES, refused::CASES, scale::CASES]
-            .concat();
+    let cases: Vec<Case> = [
+        flows::CASES,
+        closed::CASES,
+        life::CASES,
+        drift::CASES,
+        host::CASES,
+        refused::CASES,
+        scale::CASES,
+        store::CASES,
+    ]
+    .concat();
     if let Some((name, backend)) = sandbox::asked() {
         return sandbox::work(&name, &backend, &cases);
     }

@@ -105,6 +105,31 @@ impl World {
         self.wait_for_cables()
     }
 
+    /// Hosts no longer reach each other.
+    pub fn cut_cable(&self) -> Verdict {
+        self.hosts[0].ip(&format!("link set {UPLINK} down\n"))
+    }
+
+    /// They do, with the addresses and routes that go with the cable.
+    pub fn mend_cable(&self) -> Verdict {
+        for (number, netns) in self.hosts.iter().enumerate() {
+            netns.ip(&format!("link set {UPLINK} up\n"))?;
+            for family in Family::ALL {
+                let plen = if family == Family::V4 { 24 } else { 64 };
+                let own = address(HOSTS[number], family);
+                netns.ip(&format!("address replace {own}/{plen} dev {UPLINK}\n"))?;
+            }
+        }
+        for (number, netns) in self.hosts.iter().enumerate() {
+            let other = 1 - number;
+            for family in Family::ALL {
+                let via = address(HOSTS[other], family);
+                netns.ip(&format!("route replace {} via {via} dev {UPLINK}\n", block(other, family)))?;
+            }
+        }
+        self.wait_for_cables()
+    }
+
     /// Sends all at once; what came out otherwise than expected.
     pub fn expect(&self, rows: &[Row]) -> Verdict {
         let sent = rows.iter().flat_map(|row| Family::ALL.map(|family| (*row, family)));
@@ -141,23 +166,11 @@ impl World {
     fn join_hosts(&self) -> Verdict {
         let [one, two] = &self.hosts;
         one.ip(&format!("link add {UPLINK} type veth peer name {UPLINK} netns {}\n", two.path()))?;
-        for (number, netns) in self.hosts.iter().enumerate() {
+        for netns in &self.hosts {
             netns.set_sysctl("net/ipv4/ip_forward", "1")?;
             netns.set_sysctl("net/ipv6/conf/all/forwarding", "1")?;
-            netns.ip(&format!("link set {UPLINK} up\n"))?;
-            for family in Family::ALL {
-                let plen = if family == Family::V4 { 24 } else { 64 };
-                netns.ip(&format!("address add {}/{plen} dev {UPLINK}\n", address(HOSTS[number], family)))?;
-            }
         }
-        for (number, netns) in self.hosts.iter().enumerate() {
-            let other = 1 - number;
-            for family in Family::ALL {
-                let via = address(HOSTS[other], family);
-                netns.ip(&format!("route add {} via {via} dev {UPLINK}\n", block(other, family)))?;
-            }
-        }
-        Ok(())
+        self.mend_cable()
     }
 
     /// The kernel drops what is sent by an interface until it has noticed, in the background, that its cable works.

@@ -1,8 +1,8 @@
-//! A real etcd on loopback, with a data directory of its own.
+//! A real etcd, on loopback unless a test has a network of its own, with a data directory of its own.
 #![allow(dead_code, reason = "shared by test binaries that each use a part of it")]
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Server {
     directory: TempDir,
     child: Option<Child>,
+    host: IpAddr,
     ports: Ports,
     arguments: Vec<String>,
     /// How the test itself asks.
@@ -38,11 +39,23 @@ impl Server {
         server
     }
 
+    /// The same where nobody else listens, for clients that come to this address.
+    pub fn start_at(host: IpAddr) -> Self {
+        let server = Self::on(host, Ports { client: 2379, peer: 2380 }, &[]);
+        server.wait();
+        server
+    }
+
     /// A member with arguments of its own, which may not be ready yet.
     pub fn with(ports: Ports, arguments: &[&str]) -> Self {
+        Self::on(Ipv4Addr::LOCALHOST.into(), ports, arguments)
+    }
+
+    fn on(host: IpAddr, ports: Ports, arguments: &[&str]) -> Self {
         let mut server = Self {
             directory: tempfile::tempdir().unwrap(),
             child: None,
+            host,
             ports,
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             options: ConnectOptions::new(),
@@ -56,7 +69,7 @@ impl Server {
 
     /// Where clients come to, without the scheme.
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports.client).into()
+        (self.host, self.ports.client).into()
     }
 
     pub fn url(&self) -> String {
@@ -153,7 +166,7 @@ impl Server {
     pub fn run(&mut self) {
         let Ports { client, peer } = self.ports;
         let log = File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
-        let url = |port| format!("http://127.0.0.1:{port}");
+        let url = |port| format!("http://{}", SocketAddr::new(self.host, port));
         let mut command = Command::new("etcd");
         command
             .env_clear()

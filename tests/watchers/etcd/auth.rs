@@ -77,7 +77,6 @@ async fn who_may_not_read_is_told_so() {
         let mut seen = Seen::new(etcd::watch(access.clone()));
         seen.until(|state| state.is_lost).await;
         let said = complaints(&seen.state);
-        println!("{said:#?}");
         assert!(
             matches!(said.as_slice(), [said] if said.contains(words) && said.contains(help)),
             "{said:#?}"

@@ -9,13 +9,11 @@ mod slow;
 mod tls;
 
 use std::fs;
-use std::time::Duration;
 
 use etcd_client::{Txn, TxnOp};
 use felix_rs::config::EtcdAccess;
 use felix_rs::datastore::{Event, ReadErrorKind, etcd};
 use tokio::sync::mpsc::Receiver;
-use tokio::time::sleep;
 
 use crate::Source;
 use crate::contract::contract;
@@ -298,58 +296,4 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
             fs::copy(entry.path(), to).unwrap();
         }
     }
-}
-
-/// A process that is stopped keeps its connections, and says nothing.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_hangs_is_given_up() {
-    let etcd = Etcd::new();
-    etcd.put("a", 1);
-    let mut seen = etcd.seen();
-    seen.next().await;
-    etcd.server.signal("STOP");
-    seen.until(|state| state.is_lost).await;
-    etcd.server.signal("CONT");
-    etcd.put("a", 2);
-    seen.until_values(&["2"]).await;
-    seen.until(|state| !state.is_lost).await;
-}
-
-/// As does a network that swallows everything; the other member answers.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_way_that_hangs_is_given_up_for_another() {
-    let etcd = Etcd::new();
-    etcd.put("a", 1);
-    let other = Proxy::to(etcd.server.address());
-    let endpoints = vec![etcd.proxy.url(), other.url()];
-    let mut seen = Seen::new(etcd::watch(EtcdAccess { endpoints, ..EtcdAccess::default() }));
-    seen.next().await;
-    for hanging in [&etcd.proxy, &other] {
-        hanging.set(Way::Hanging);
-        etcd.put("a", 2);
-        seen.until_values(&["2"]).await;
-        seen.until(|state| !state.is_lost).await;
-        hanging.set(Way::Open);
-        etcd.put("a", 1);
-        seen.until_values(&["1"]).await;
-    }
-}
-
-/// Refused for long, it is tried again, and not in a hot loop.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_connection_is_tried_ever_more_rarely() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    listener.set_nonblocking(true).unwrap();
-    let mut seen = Seen::new(etcd::watch(EtcdAccess { endpoints: vec![url], ..EtcdAccess::default() }));
-    let mut tries = 0;
-    for _ in 0..100 {
-        sleep(Duration::from_millis(100)).await;
-        while listener.accept().is_ok() {
-            tries += 1;
-        }
-    }
-    assert!((2..=16).contains(&tries), "{tries} tries in 10 s");
-    seen.until(|state| state.is_lost).await;
-    assert!(!seen.state.is_in_sync);
 }

@@ -217,7 +217,6 @@ async fn mistakes_are_named_and_not_tried_again_at_once() {
     for (name, seen, _, words, help) in &mut all {
         seen.until(|state| state.is_lost).await;
         let said = complaints(&seen.state);
-        println!("{name}: {said:#?}");
         assert!(said.iter().any(|said| said.contains(**words)), "{name}: {said:#?}");
         assert!(said.iter().any(|said| said.contains(**help)), "{name}: {said:#?}");
         assert!(!format!("{said:?}").contains("hunter2") && !seen.state.is_in_sync);

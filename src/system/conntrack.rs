@@ -10,16 +10,15 @@ mod entry;
 mod error;
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 
 use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_DUMP};
 use netlink_packet_netfilter::conntrack::{ConntrackAttribute, ConntrackMessage};
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
 use netlink_sys::protocols::NETLINK_NETFILTER;
-use netlink_sys::{Socket, SocketAddr};
 
-use super::netlink::{self, DATAGRAM, messages};
+use super::netlink::{Channel, Refusal, messages};
 use crate::model::IpVersion;
 
 pub use entry::{Detail, Entry, Tuple};
@@ -32,11 +31,11 @@ pub use error::ConntrackError;
 /// See [`ConntrackError`]. Entries before the failure have been shown.
 pub fn dump(family: IpVersion, mut visit: impl FnMut(&Entry<'_>)) -> Result<(), ConntrackError> {
     // A new one each time: what a failed dump left behind would be taken for an answer.
-    let mut channel = Channel::open()?;
-    channel.send(family, ConntrackMessage::Get(Vec::new()), NLM_F_DUMP)?;
+    let mut channel = open()?;
+    send(&mut channel, family, ConntrackMessage::Get(Vec::new()), NLM_F_DUMP)?;
     let mut unreadable = 0;
     loop {
-        channel.receive()?;
+        receive(&mut channel)?;
         for message in messages(&channel.buffer) {
             let Ok(message) = message else {
                 unreadable += 1;
@@ -68,11 +67,11 @@ pub fn remove_where(
     mut unwanted: impl FnMut(&Entry<'_>) -> bool,
 ) -> Result<usize, ConntrackError> {
     // Beside the dump's: its lines and these answers would come mixed.
-    let mut remover = Channel::open()?;
+    let mut remover = open()?;
     let (mut removed, mut failed) = (0, None);
     dump(family, |entry| {
         if unwanted(entry) {
-            match remover.remove(family, entry) {
+            match remove(&mut remover, family, entry) {
                 Ok(true) => removed += 1,
                 Ok(false) => {}
                 Err(error) => failed = failed.take().or(Some(error)),
@@ -103,68 +102,44 @@ pub fn remove_of_addresses(addresses: &BTreeSet<IpAddr>) -> Result<usize, Conntr
     Ok(removed)
 }
 
-/// A socket, and the datagram that came in last.
-struct Channel {
-    socket: Socket,
-    sequence: u32,
-    buffer: Vec<u8>,
+fn open() -> Result<Channel, ConntrackError> {
+    Channel::open(NETLINK_NETFILTER)
+        .map_err(|source| ConntrackError::unless_absent("opening a netlink socket", source))
 }
 
-impl Channel {
-    fn open() -> Result<Self, ConntrackError> {
-        let socket = Socket::new(NETLINK_NETFILTER).and_then(|mut socket| {
-            socket.bind_auto()?;
-            // The kernel answers before a request returns: where there is nothing to read, nothing will come.
-            socket.set_non_blocking(true)?;
-            Ok(socket)
-        });
-        let socket =
-            socket.map_err(|source| ConntrackError::unless_absent("opening a netlink socket", source))?;
-        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM) })
-    }
+fn send(
+    channel: &mut Channel,
+    family: IpVersion,
+    message: ConntrackMessage,
+    flags: u16,
+) -> Result<(), ConntrackError> {
+    let family = match family {
+        IpVersion::V4 => NetfilterProtoFamily::IPv4,
+        IpVersion::V6 => NetfilterProtoFamily::IPv6,
+    };
+    let message = NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), message);
+    channel.send(message, flags).map_err(|source| ConntrackError::Socket { doing: "asking", source })
+}
 
-    fn send(
-        &mut self,
-        family: IpVersion,
-        message: ConntrackMessage,
-        flags: u16,
-    ) -> Result<(), ConntrackError> {
-        let family = match family {
-            IpVersion::V4 => NetfilterProtoFamily::IPv4,
-            IpVersion::V6 => NetfilterProtoFamily::IPv6,
-        };
-        self.sequence = self.sequence.wrapping_add(1);
-        let message = NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), message);
-        let request = netlink::request(message, flags, self.sequence);
-        let sent = self.socket.send_to(&request, &SocketAddr::new(0, 0), 0);
-        sent.map(drop).map_err(|source| ConntrackError::Socket { doing: "asking", source })
-    }
+fn receive(channel: &mut Channel) -> Result<(), ConntrackError> {
+    channel.receive().map_err(|source| match source.kind() {
+        ErrorKind::WouldBlock => ConntrackError::Silent,
+        _ => ConntrackError::Socket { doing: "listening", source },
+    })
+}
 
-    fn receive(&mut self) -> Result<(), ConntrackError> {
-        self.buffer.clear();
-        match self.socket.recv_from(&mut self.buffer, 0) {
-            Ok(_) => Ok(()),
-            Err(e) if e.kind() == ErrorKind::WouldBlock => Err(ConntrackError::Silent),
-            Err(source) => Err(ConntrackError::Socket { doing: "listening", source }),
+/// Whether the entry was there.
+fn remove(channel: &mut Channel, family: IpVersion, entry: &Entry<'_>) -> Result<bool, ConntrackError> {
+    let attributes = entry.identity().map(|(kind, value)| DefaultNla::new(kind, value.to_vec()));
+    let attributes = attributes.map(ConntrackAttribute::Other).collect();
+    send(channel, family, ConntrackMessage::Delete(attributes), NLM_F_ACK)?;
+    receive(channel)?;
+    match channel.confirmation() {
+        Some(Ok(())) => Ok(true),
+        Some(Err(Refusal { source, said: _ })) if source.kind() == ErrorKind::NotFound => Ok(false),
+        Some(Err(Refusal { source, said: _ })) => {
+            Err(ConntrackError::Refused { doing: "removing a connection", source })
         }
-    }
-
-    /// Whether the entry was there.
-    fn remove(&mut self, family: IpVersion, entry: &Entry<'_>) -> Result<bool, ConntrackError> {
-        let attributes = entry.identity().map(|(kind, value)| DefaultNla::new(kind, value.to_vec()));
-        let attributes = attributes.map(ConntrackAttribute::Other).collect();
-        self.send(family, ConntrackMessage::Delete(attributes), NLM_F_ACK)?;
-        self.receive()?;
-        match self.confirmation() {
-            Some(Ok(())) => Ok(true),
-            Some(Err(e)) if e.kind() == ErrorKind::NotFound => Ok(false),
-            Some(Err(source)) => Err(ConntrackError::Refused { doing: "removing a connection", source }),
-            None => Err(ConntrackError::Silent),
-        }
-    }
-
-    fn confirmation(&self) -> Option<io::Result<()>> {
-        let mut messages = messages(&self.buffer).flatten();
-        messages.find(|message| message.sequence == self.sequence)?.end()
+        None => Err(ConntrackError::Silent),
     }
 }

@@ -11,9 +11,9 @@
 
 mod batch;
 mod error;
-mod view;
+pub(super) mod view;
 mod watch;
-mod wire;
+pub(super) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -16,5 +16,6 @@ pub mod kernel;
 pub mod links;
 mod lock;
 mod netlink;
+pub mod routes;
 pub mod sysctl;
 pub mod tool;

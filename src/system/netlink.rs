@@ -3,6 +3,10 @@
 //! Requests are made by the `netlink-packet-*` crates. Answers are read here: those crates decode every attribute, and
 //! where they don't know one's form the whole message is lost. An interface of a newer kernel must not be invisible.
 
+mod channel;
+
+pub(super) use channel::{Channel, Refusal};
+
 use netlink_packet_core::{
     NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkHeader, NetlinkMessage, NetlinkPayload,
     NetlinkSerializable,

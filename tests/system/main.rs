@@ -6,6 +6,7 @@
 mod conntrack;
 mod links;
 mod namespace;
+mod routes;
 mod sysctl;
 #[path = "../kernel/worker.rs"]
 mod worker;
@@ -22,7 +23,7 @@ type Verdict = Result<(), String>;
 type Case = (&'static str, fn() -> Verdict);
 
 fn main() -> ExitCode {
-    let cases: Vec<Case> = [links::CASES, sysctl::CASES, conntrack::CASES].concat();
+    let cases: Vec<Case> = [links::CASES, sysctl::CASES, conntrack::CASES, routes::CASES].concat();
     if let Some(name) = namespace::asked() {
         return namespace::work(&name, &cases);
     }

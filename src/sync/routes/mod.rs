@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 mod fake_kernel;
+mod gateways;
 mod ownership;
 mod plan;
 mod programmed;
@@ -13,5 +14,7 @@ mod tests;
 mod text;
 mod tunnel;
 
+pub use gateways::gateways;
 pub use plan::{RoutePlan, RouteStep, Withheld, WithheldFor, plan};
 pub use programmed::{KernelRoute, ProgrammedRoutes, ProgrammedTunnel, RouteKind, Scope};
+pub use text::Protocol;

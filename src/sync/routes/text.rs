@@ -8,6 +8,34 @@ use super::programmed::{KernelRoute, RouteKind};
 use crate::model::IpVersion;
 use crate::routes::{TUNNEL, Word};
 
+/// Who made a route, by number and by the name that it usually stands for.
+pub struct Protocol(pub u8);
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number) = self;
+        let name = match number {
+            2 => "kernel",
+            3 => "boot",
+            4 => "static",
+            9 => "ra",
+            11 => "zebra",
+            12 => "bird",
+            16 => "dhcp",
+            18 => "keepalived",
+            42 => "babel",
+            80 => "felix",
+            186 => "bgp",
+            187 => "isis",
+            188 => "ospf",
+            189 => "rip",
+            192 => "eigrp",
+            _ => return write!(f, "{number}"),
+        };
+        write!(f, "{number} ({name})")
+    }
+}
+
 impl RoutePlan {
     /// For `sh -e`, a step a line.
     pub fn text(&self) -> String {
@@ -84,7 +112,11 @@ impl fmt::Display for Withheld {
         let Self { destination, why } = self;
         match why {
             WithheldFor::Writer { protocol } => {
-                write!(f, "{destination}: another program has a route for it, of protocol {protocol}")
+                write!(
+                    f,
+                    "{destination}: another program has a route for it, of protocol {}",
+                    Protocol(*protocol)
+                )
             }
             WithheldFor::NoTunnel => write!(f, "{destination}: this kernel has no IP in IP"),
         }

@@ -18,7 +18,7 @@ pub(super) enum Fact {
 
 /// An interface without its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Device {
+pub(in crate::system) struct Device {
     pub index: u32,
     pub name: Arc<str>,
     pub up: bool,

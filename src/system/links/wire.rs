@@ -18,10 +18,10 @@ use crate::system::netlink::{self, CutOff, DATAGRAM, Message, OVERRUN, attribute
 /// Of the groups, bit by bit: interfaces, IPv4 addresses, IPv6 addresses.
 const GROUPS: u32 = 1 | 1 << 4 | 1 << 8;
 
-const NEW_LINK: u16 = 16;
-const DEL_LINK: u16 = 17;
-const NEW_ADDRESS: u16 = 20;
-const DEL_ADDRESS: u16 = 21;
+pub(in crate::system) const NEW_LINK: u16 = 16;
+pub(in crate::system) const DEL_LINK: u16 = 17;
+pub(in crate::system) const NEW_ADDRESS: u16 = 20;
+pub(in crate::system) const DEL_ADDRESS: u16 = 21;
 
 const LINK_HEADER: usize = 16;
 const ADDRESS_HEADER: usize = 8;
@@ -152,12 +152,14 @@ fn fact(message: &Message<'_>) -> Option<Fact> {
 
 /// The interface that is spoken of. None where a bridge speaks of its port (`AF_BRIDGE`): its deletion there is not
 /// the interface's.
-fn plain_index(payload: &[u8]) -> Option<u32> {
+pub(in crate::system) fn plain_index(payload: &[u8]) -> Option<u32> {
     (payload.first() == Some(&0)).then(|| u32_at(payload, 4)).flatten()
 }
 
+/// An interface as it is told.
+///
 /// None for parts of an interface, such as the events of a wireless one: those have no MTU.
-fn device(payload: &[u8]) -> Option<Device> {
+pub(in crate::system) fn device(payload: &[u8]) -> Option<Device> {
     let index = plain_index(payload)?;
     let flags = u32_at(payload, 8)?;
     let (mut name, mut mtu, mut mac) = (None, None, None);
@@ -173,7 +175,8 @@ fn device(payload: &[u8]) -> Option<Device> {
     Some(Device { index, name, up: flags & IFF_UP != 0, running: flags & IFF_RUNNING != 0, mtu: mtu?, mac })
 }
 
-fn address(payload: &[u8]) -> Option<(u32, IpNet)> {
+/// An address, and the number of the interface that has it.
+pub(in crate::system) fn address(payload: &[u8]) -> Option<(u32, IpNet)> {
     let prefix = *payload.get(1)?;
     let index = u32_at(payload, 4)?;
     let (mut own, mut peer): (Option<IpAddr>, Option<IpAddr>) = (None, None);

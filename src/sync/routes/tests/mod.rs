@@ -215,7 +215,7 @@ fn who_has_a_route_that_is_withheld_is_said() {
     let set = with_routes(auto(), &["10.0.1.0/26 via 172.16.0.2 dev eth0 proto 80"]);
     let changes = plan(&set, &programmed(&["10.0.1.0/26 via 172.16.0.2 dev eth0 proto 12 metric 32"]));
     let said: Vec<String> = changes.withheld().iter().map(ToString::to_string).collect();
-    assert_eq!(said, ["10.0.1.0/26: another program has a route for it, of protocol 12"]);
+    assert_eq!(said, ["10.0.1.0/26: another program has a route for it, of protocol 12 (bird)"]);
 }
 
 #[test]

@@ -1,0 +1,245 @@
+//! The main table of routes, permanent neighbours and `tunl0` of this network namespace, read and written by netlink.
+//!
+//! 1. *All of it*: a reading is whole, or is done again; what the kernel tells of changes is how one notices that it
+//!    is out of date. Own changes can be told from those of others.
+//! 2. *One step at a time*, each confirmed or refused by itself: what the kernel says of one route is said of that one.
+//!    A route takes some 5 µs so; sending many at once is no faster (reference dependencies, section 6).
+//! 3. *What vanished is no failure*: an interface may go at any moment, with all that led through it.
+//!
+//! By the same socket code as connections and links: answers are read by our own reader, to which no kernel is too
+//! new, and that is all that is needed beside the messages' own crate.
+//!
+//! Everything but [`Changes`] waits for the kernel: call it where blocking is allowed.
+
+mod changes;
+mod error;
+mod request;
+mod tunnel;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::neighbour::NeighbourMessage;
+use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+
+pub use changes::{Change, Changes};
+pub use error::RoutesError;
+pub use tunnel::{correct_checksums, prepare};
+
+use super::links::wire as links;
+use super::netlink::{Channel, Message};
+use crate::model::IpVersion;
+use crate::routes::{Link, TUNNEL};
+use crate::sync::routes::{ProgrammedRoutes, ProgrammedTunnel, RouteStep};
+use request::NoInterface;
+
+/// How often a list is asked for that changes meanwhile.
+const PATIENCE: usize = 5;
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub programmed: ProgrammedRoutes,
+    /// All interfaces, by their number.
+    pub links: BTreeMap<u32, Link>,
+}
+
+/// What has become of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// The kernel is so now.
+    Made,
+    /// The interface is gone, or down: all that is known of routes is out of date.
+    Vanished,
+}
+
+/// The kernel's routes, as they are asked for and changed.
+pub struct MainTable {
+    channel: Channel,
+}
+
+impl Found {
+    /// The number of an interface.
+    pub fn index(&self, name: &str) -> Option<u32> {
+        self.links.iter().find(|(_, link)| &*link.name == name).map(|(index, _)| *index)
+    }
+}
+
+impl MainTable {
+    /// # Errors
+    /// There is no such socket.
+    pub fn open() -> Result<Self, RoutesError> {
+        let channel = Channel::open(NETLINK_ROUTE)
+            .map_err(|source| RoutesError::Socket { doing: "opening", source })?;
+        Ok(Self { channel })
+    }
+
+    /// By this number [`Changes`] knows what was changed here.
+    pub fn port(&self) -> u32 {
+        self.channel.port()
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// See [`RoutesError`].
+    pub fn read(&mut self) -> Result<Found, RoutesError> {
+        let links = self.links()?;
+        let mut programmed = ProgrammedRoutes { tunnel: tunnel(&links), ..ProgrammedRoutes::default() };
+        for version in IpVersion::ALL {
+            self.routes(version, &links, &mut programmed)?;
+        }
+        programmed.neighbours = self.neighbours(&links)?;
+        Ok(Found { programmed, links: links.into_iter().map(|(index, read)| (index, read.link)).collect() })
+    }
+
+    /// Carries out one step of a plan that was made of `found`.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn carry_out(&mut self, step: &RouteStep, found: &mut Found) -> Result<Done, RoutesError> {
+        let (message, flags) = match request::request(step, |name| found.index(name)) {
+            Ok(request) => request,
+            Err(NoInterface) => return Ok(Done::Vanished),
+        };
+        let Err(refusal) = self.channel.change(message, flags) else {
+            if *step == RouteStep::CreateTunnel {
+                self.find_tunnel(found)?;
+            }
+            return Ok(Done::Made);
+        };
+        match (step, refusal.source.raw_os_error()) {
+            (RouteStep::CreateTunnel, Some(EEXIST)) => self.find_tunnel(found).map(|()| Done::Made),
+            (RouteStep::CreateTunnel, Some(EOPNOTSUPP)) => {
+                Err(RoutesError::NoIpip { source: refusal.source })
+            }
+            (RouteStep::DeleteRoute(_), Some(ESRCH))
+            | (RouteStep::DeleteNeighbour { .. }, Some(ENOENT))
+            | (RouteStep::RemoveTunnelAddress(_), Some(EADDRNOTAVAIL)) => Ok(Done::Made),
+            (_, Some(ENODEV | ENETDOWN | ENXIO)) => Ok(Done::Vanished),
+            _ => Err(RoutesError::refused(step, refusal)),
+        }
+    }
+
+    /// It has a number now.
+    fn find_tunnel(&mut self, found: &mut Found) -> Result<(), RoutesError> {
+        found.links.extend(self.links()?.into_iter().map(|(index, read)| (index, read.link)));
+        Ok(())
+    }
+
+    fn links(&mut self) -> Result<BTreeMap<u32, ReadLink>, RoutesError> {
+        let mut ask = LinkMessage::default();
+        // Statistics are most of a line.
+        ask.attributes = vec![LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])];
+        let mut all = self.list("interfaces", RouteNetlinkMessage::GetLink(ask), |message| {
+            links::device(message.payload).map(|device| {
+                let link = Link {
+                    name: device.name,
+                    index: device.index,
+                    up: device.up,
+                    mtu: Some(device.mtu),
+                    addresses: Vec::new(),
+                };
+                (device.index, ReadLink { link, mtu: device.mtu })
+            })
+        })?;
+        let ask = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let addresses = self.list("addresses", ask, |message| links::address(message.payload))?;
+        let mut by_index: BTreeMap<u32, ReadLink> = all.drain(..).collect();
+        for (index, address) in addresses {
+            if let Some(read) = by_index.get_mut(&index) {
+                read.link.addresses.push(address);
+            }
+        }
+        Ok(by_index)
+    }
+
+    fn routes(
+        &mut self,
+        version: IpVersion,
+        links: &BTreeMap<u32, ReadLink>,
+        programmed: &mut ProgrammedRoutes,
+    ) -> Result<(), RoutesError> {
+        let mut ask = RouteMessage::default();
+        ask.header.address_family = match version {
+            IpVersion::V4 => AddressFamily::Inet,
+            IpVersion::V6 => AddressFamily::Inet6,
+        };
+        let ask = RouteNetlinkMessage::GetRoute(ask);
+        for wire::Told { mut route, interface } in
+            self.list("routes", ask, |message| wire::route(message.payload))?
+        {
+            if let Some(index) = interface {
+                // One whose interface came or went meanwhile is told of again.
+                let Some(read) = links.get(&index) else { continue };
+                route.device = Some(Arc::clone(&read.link.name));
+            }
+            programmed.routes.entry(route.destination).or_default().push(route);
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::type_complexity, reason = "the value of ProgrammedRoutes")]
+    fn neighbours(
+        &mut self,
+        links: &BTreeMap<u32, ReadLink>,
+    ) -> Result<BTreeMap<(Arc<str>, std::net::Ipv4Addr), Arc<str>>, RoutesError> {
+        let mut ask = NeighbourMessage::default();
+        ask.header.family = AddressFamily::Inet;
+        let ask = RouteNetlinkMessage::GetNeighbour(ask);
+        let all = self.list("neighbours", ask, |message| wire::neighbour(message.payload))?;
+        let permanent = all.into_iter().filter_map(|wire::Neighbour { interface, address, mac }| {
+            Some(((Arc::clone(&links.get(&interface)?.link.name), address), mac?))
+        });
+        Ok(permanent.collect())
+    }
+
+    /// A whole list.
+    fn list<T>(
+        &mut self,
+        what: &'static str,
+        message: RouteNetlinkMessage,
+        line: impl Fn(&Message<'_>) -> Option<T>,
+    ) -> Result<Vec<T>, RoutesError> {
+        for _ in 0..PATIENCE {
+            let mut lines = Vec::new();
+            let whole = self.channel.list(message.clone(), |message| lines.extend(line(message)));
+            if whole.map_err(|source| RoutesError::Unlisted { what, source })? {
+                return Ok(lines);
+            }
+        }
+        Err(RoutesError::Restless { what })
+    }
+}
+
+/// An interface, with an MTU for certain.
+struct ReadLink {
+    link: Link,
+    mtu: u32,
+}
+
+fn tunnel(links: &BTreeMap<u32, ReadLink>) -> ProgrammedTunnel {
+    let Some(ReadLink { link, mtu }) = links.values().find(|read| &*read.link.name == TUNNEL) else {
+        return ProgrammedTunnel::Absent;
+    };
+    let addresses = link.addresses.iter().filter_map(|net| match net {
+        IpNet::V4(net) => Some(*net),
+        IpNet::V6(_) => None,
+    });
+    ProgrammedTunnel::There { up: link.up, mtu: *mtu, addresses: addresses.collect() }
+}
+
+const ENOENT: i32 = 2;
+const ESRCH: i32 = 3;
+const ENXIO: i32 = 6;
+const EEXIST: i32 = 17;
+const ENODEV: i32 = 19;
+const EOPNOTSUPP: i32 = 95;
+const EADDRNOTAVAIL: i32 = 99;
+const ENETDOWN: i32 = 100;

@@ -1,0 +1,148 @@
+//! Steps as the kernel is asked for them.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::routes::{Route, TUNNEL};
+use crate::sync::routes::{KernelRoute, RouteKind, RouteStep, Scope};
+
+/// An interface that a step names is not there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NoInterface;
+
+/// The message and its flags. `index`: the number of an interface.
+pub(super) fn request(
+    step: &RouteStep,
+    index: impl Fn(&str) -> Option<u32>,
+) -> Result<(RouteNetlinkMessage, u16), NoInterface> {
+    use RouteNetlinkMessage as M;
+    let index = |name: &str| index(name).ok_or(NoInterface);
+    let replace = NLM_F_CREATE | NLM_F_REPLACE;
+    Ok(match step {
+        RouteStep::CreateTunnel => {
+            let ipip = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::IpIp)]);
+            (
+                M::NewLink(link(0, vec![LinkAttribute::IfName(TUNNEL.to_owned()), ipip])),
+                NLM_F_CREATE | NLM_F_EXCL,
+            )
+        }
+        RouteStep::SetTunnelMtu(mtu) => (M::NewLink(link(index(TUNNEL)?, vec![LinkAttribute::Mtu(*mtu)])), 0),
+        RouteStep::RaiseTunnel => {
+            let mut message = link(index(TUNNEL)?, Vec::new());
+            message.header.flags = LinkFlags::Up;
+            message.header.change_mask = LinkFlags::Up;
+            (M::NewLink(message), 0)
+        }
+        RouteStep::AddTunnelAddress(own) => (M::NewAddress(address(index(TUNNEL)?, *own, 32)), replace),
+        RouteStep::RemoveTunnelAddress(net) => {
+            (M::DelAddress(address(index(TUNNEL)?, net.addr(), net.prefix_len())), 0)
+        }
+        RouteStep::DeleteRoute(route) => {
+            let interface = route.device.as_deref().map(index).transpose()?;
+            (M::DelRoute(deleted(route, interface)), 0)
+        }
+        RouteStep::ReplaceRoute(route) => {
+            let written = KernelRoute::written(route);
+            let interface = written.device.as_deref().map(index).transpose()?;
+            (M::NewRoute(replaced(route, &written, interface)), replace)
+        }
+        RouteStep::DeleteNeighbour { device, address } => {
+            (M::DelNeighbour(neighbour(index(device)?, *address, None)), 0)
+        }
+        RouteStep::ReplaceNeighbour { device, address, mac } => {
+            (M::NewNeighbour(neighbour(index(device)?, *address, Some(mac))), replace)
+        }
+    })
+}
+
+fn link(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = attributes;
+    message
+}
+
+fn address(interface: u32, own: Ipv4Addr, length: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.index = interface;
+    message.header.prefix_len = length;
+    message.attributes = vec![AddressAttribute::Local(own.into()), AddressAttribute::Address(own.into())];
+    message
+}
+
+fn neighbour(interface: u32, address: Ipv4Addr, mac: Option<&str>) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.ifindex = interface;
+    message.header.state = NeighbourState::Permanent;
+    message.attributes = vec![NeighbourAttribute::Destination(address.into())];
+    let bytes = mac.map(|mac| mac.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect());
+    message.attributes.extend(bytes.map(NeighbourAttribute::LinkLayerAddress));
+    message
+}
+
+/// As little as finds it: a scope would have to be told exactly, and is not what it is known by.
+fn deleted(route: &KernelRoute, interface: Option<u32>) -> RouteMessage {
+    let KernelRoute { destination, kind, protocol, gateway, metric, .. } = route;
+    let mut message = to(*destination, *protocol, *metric, *gateway, interface);
+    message.header.kind = self::kind(*kind);
+    message.header.scope = RouteScope::NoWhere;
+    message
+}
+
+fn replaced(route: &Route, written: &KernelRoute, interface: Option<u32>) -> RouteMessage {
+    let Route { destination, target: _, protocol, metric, source, mtu } = route;
+    let mut message = to(*destination, *protocol, *metric, written.gateway, interface);
+    message.header.kind = kind(written.kind);
+    message.header.scope = match written.scope {
+        Scope::Global => RouteScope::Universe,
+        Scope::Link => RouteScope::Link,
+        Scope::Other(number) => number.into(),
+    };
+    if written.onlink {
+        message.header.flags = RouteFlags::Onlink;
+    }
+    message.attributes.extend(source.map(|source| RouteAttribute::PrefSource(source.into())));
+    message.attributes.extend(mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
+    message
+}
+
+fn to(
+    destination: IpNet,
+    protocol: u8,
+    metric: u32,
+    gateway: Option<IpAddr>,
+    interface: Option<u32>,
+) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = match destination {
+        IpNet::V4(_) => AddressFamily::Inet,
+        IpNet::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.destination_prefix_length = destination.prefix_len();
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::from(protocol);
+    message.attributes =
+        vec![RouteAttribute::Destination(destination.addr().into()), RouteAttribute::Priority(metric)];
+    message.attributes.extend(gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
+    message.attributes.extend(interface.map(RouteAttribute::Oif));
+    message
+}
+
+fn kind(kind: RouteKind) -> RouteType {
+    match kind {
+        RouteKind::Unicast => RouteType::Unicast,
+        RouteKind::Blackhole => RouteType::BlackHole,
+        RouteKind::Other(number) => number.into(),
+    }
+}

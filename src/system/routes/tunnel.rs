@@ -1,0 +1,61 @@
+//! What of `tunl0` netlink does not do.
+
+use tracing::{debug, warn};
+
+use crate::routes::TUNNEL;
+use crate::system::tool::{Job, ToolError, Tools};
+
+/// The last kernel, by its first two numbers, that offloads checksums of encapsulated packets wrongly.
+const LAST_WRONG: (u32, u32) = (5, 7);
+
+/// Loads the module, where that is possible: in a container, say, it isn't, and the kernel may have it built in.
+pub async fn prepare(tools: &Tools) {
+    if let Err(error) = run(tools, "modprobe", &["ipip"]).await {
+        debug!("the module ipip is not loaded: {error}");
+    }
+}
+
+/// Has the host compute checksums where the kernel would have the hardware do it wrongly (reference §10.5).
+pub async fn correct_checksums(tools: &Tools, release: &str) {
+    if !offloads_wrongly(release) {
+        return;
+    }
+    if let Err(error) = run(tools, "ethtool", &["-K", TUNNEL, "tx", "off"]).await {
+        warn!(
+            "this kernel, {release}, may send wrong checksums through {TUNNEL}, and they can't be computed here: {error}; \
+             install the package ethtool"
+        );
+    }
+}
+
+async fn run(tools: &Tools, tool: &str, arguments: &[&str]) -> Result<String, ToolError> {
+    tools.run(Job { tool, arguments, input: None, writes: true, deadline: tools.deadline() }).await
+}
+
+/// A release that can't be read is a new one.
+fn offloads_wrongly(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) <= LAST_WRONG,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_offload_wrongly() {
+        for (release, wrong) in [
+            ("4.19.0-27-amd64", true),
+            ("5.7.0", true),
+            ("5.8.0", false),
+            ("5.10.0-28-amd64", false),
+            ("6.1", false),
+            ("unknown", false),
+        ] {
+            assert_eq!(offloads_wrongly(release), wrong, "{release}");
+        }
+    }
+}

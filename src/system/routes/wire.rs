@@ -1,0 +1,149 @@
+//! The kernel's messages of routes and neighbours.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::sync::routes::{KernelRoute, RouteKind, Scope};
+use crate::system::netlink::{address, attributes, u16_at, u32_at};
+
+pub(super) const NEW_ROUTE: u16 = 24;
+pub(super) const DEL_ROUTE: u16 = 25;
+pub(super) const NEW_NEIGHBOUR: u16 = 28;
+pub(super) const DEL_NEIGHBOUR: u16 = 29;
+
+const HEADER: usize = 12;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// `RT_TABLE_MAIN`
+const MAIN: u32 = 254;
+
+/// A copy that the kernel made for one flow (`RTM_F_CLONED`).
+const CLONED: u32 = 0x200;
+/// `RTNH_F_ONLINK`
+const ONLINK: u32 = 4;
+
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_PRIORITY: u16 = 6;
+const RTA_PREFSRC: u16 = 7;
+const RTA_METRICS: u16 = 8;
+const RTA_TABLE: u16 = 15;
+const RTA_VIA: u16 = 18;
+const RTAX_MTU: u16 = 2;
+
+const UNICAST: u8 = 1;
+const BLACKHOLE: u8 = 6;
+
+const SCOPE_GLOBAL: u8 = 0;
+const SCOPE_LINK: u8 = 253;
+
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+const PERMANENT: u16 = 0x80;
+
+/// A route, its interface by number still.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub route: KernelRoute,
+    /// None for one that leads nowhere, or has several next hops.
+    pub interface: Option<u32>,
+}
+
+/// A neighbour of IPv4.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Neighbour {
+    pub interface: u32,
+    pub address: Ipv4Addr,
+    /// Of a permanent one.
+    pub mac: Option<Arc<str>>,
+}
+
+/// A route of the main table. None for what is none: copies, other tables, and those for some packets only (by their
+/// TOS, which is another route to the kernel).
+pub(super) fn route(payload: &[u8]) -> Option<Told> {
+    let &[family, length, _, tos, table, protocol, scope, kind, ..] = payload else { return None };
+    let flags = u32_at(payload, 8)?;
+    if flags & CLONED != 0 || tos != 0 {
+        return None;
+    }
+    let any: IpAddr = match family {
+        AF_INET => Ipv4Addr::UNSPECIFIED.into(),
+        AF_INET6 => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
+    let (mut destination, mut table) = (any, u32::from(table));
+    let (mut gateway, mut interface, mut metric, mut source, mut mtu) = (None, None, 0, None, None);
+    for (kind, value) in attributes(payload.get(HEADER..)?) {
+        match kind {
+            RTA_DST => destination = address(value)?,
+            RTA_TABLE => table = u32_at(value, 0)?,
+            RTA_GATEWAY => gateway = address(value),
+            RTA_VIA => gateway = value.get(2..).and_then(address),
+            RTA_OIF => interface = u32_at(value, 0),
+            RTA_PRIORITY => metric = u32_at(value, 0)?,
+            RTA_PREFSRC => source = address(value),
+            RTA_METRICS => mtu = metric_mtu(value),
+            _ => {}
+        }
+    }
+    let kind = match kind {
+        UNICAST => RouteKind::Unicast,
+        BLACKHOLE => RouteKind::Blackhole,
+        other => RouteKind::Other(other),
+    };
+    let scope = match scope {
+        SCOPE_GLOBAL => Scope::Global,
+        SCOPE_LINK => Scope::Link,
+        other => Scope::Other(other),
+    };
+    let destination = IpNet::new(destination, length).ok()?;
+    let onlink = flags & ONLINK != 0;
+    let route = KernelRoute {
+        destination,
+        kind,
+        protocol,
+        scope,
+        gateway,
+        device: None,
+        metric,
+        onlink,
+        mtu,
+        source,
+    };
+    // IPv6 says that what leads nowhere leads to `lo`.
+    let interface = interface.filter(|_| kind == RouteKind::Unicast);
+    (table == MAIN).then_some(Told { route, interface })
+}
+
+fn metric_mtu(metrics: &[u8]) -> Option<u32> {
+    attributes(metrics).find(|(kind, _)| *kind == RTAX_MTU).and_then(|(_, value)| u32_at(value, 0))
+}
+
+/// None for those of IPv6 and of bridges.
+pub(super) fn neighbour(payload: &[u8]) -> Option<Neighbour> {
+    if payload.first() != Some(&AF_INET) {
+        return None;
+    }
+    let (interface, state) = (u32_at(payload, 4)?, u16_at(payload, 8)?);
+    let (mut to, mut mac) = (None, None);
+    for (kind, value) in attributes(payload.get(HEADER..)?) {
+        match kind {
+            NDA_DST => to = address(value),
+            NDA_LLADDR => mac = mac_text(value),
+            _ => {}
+        }
+    }
+    let Some(IpAddr::V4(address)) = to else { return None };
+    Some(Neighbour { interface, address, mac: mac.filter(|_| state & PERMANENT != 0) })
+}
+
+/// None for what is no Ethernet address.
+fn mac_text(value: &[u8]) -> Option<Arc<str>> {
+    let [a, b, c, d, e, f] = *<&[u8; 6]>::try_from(value).ok()?;
+    Some(format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}").into())
+}

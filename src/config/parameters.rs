@@ -118,7 +118,8 @@ pub static PARAMETERS: &[Parameter] = &[
         .sets(|d, v| put(&mut d.config.enforcement.link_refresh, interval(v))),
     row("NetlinkTimeoutSecs", Seconds, "10")
         .field("netlinkTimeout")
-        .doc("How long to wait for the kernel's answer."),
+        .doc("How long the kernel may take for a host's routes before that is said.")
+        .sets(|d, v| put(&mut d.config.enforcement.netlink_timeout, seconds(v))),
     row("MTUIfacePattern", Regex, "^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)")
         .field("mtuIfacePattern")
         .doc("Interfaces whose MTU is the host's."),
@@ -341,7 +342,8 @@ pub static PARAMETERS: &[Parameter] = &[
         .sets(|d, v| put(&mut d.config.routing.disabled, boolean(v))),
     row("RouteRefreshInterval", Seconds, "90")
         .field("routeRefreshInterval")
-        .doc("Time between two full reads of routes; 0 never."),
+        .doc("Time between two full reads of routes; 0 never.")
+        .sets(|d, v| put(&mut d.config.enforcement.route_refresh, interval(v))),
     row("IPv4NormalRoutePriority", PRIORITY, "1024")
         .field("ipv4NormalRoutePriority")
         .doc("Metric of IPv4 routes.")
@@ -506,6 +508,8 @@ mod tests {
                 lock_probe: Duration::ZERO,
                 set_refresh: None,
                 link_refresh: None,
+                route_refresh: None,
+                netlink_timeout: Duration::ZERO,
                 ip_forwarding: false,
                 conntrack_cut: true,
             },

@@ -18,6 +18,10 @@ pub struct Enforcement {
     pub set_refresh: Option<Duration>,
     /// Time between two full reads of the links; None: never.
     pub link_refresh: Option<Duration>,
+    /// Time between two full reads of the routes; None: never.
+    pub route_refresh: Option<Duration>,
+    /// How long the kernel may take to answer for routes.
+    pub netlink_timeout: Duration,
     /// Turn on the kernel's forwarding.
     pub ip_forwarding: bool,
     /// Remove connections that the present policy denies.
@@ -81,6 +85,8 @@ impl Default for Enforcement {
             lock_probe: Duration::from_millis(50),
             set_refresh: Some(Duration::from_secs(90)),
             link_refresh: Some(Duration::from_secs(90)),
+            route_refresh: Some(Duration::from_secs(90)),
+            netlink_timeout: Duration::from_secs(10),
             ip_forwarding: true,
             conntrack_cut: false,
         }

@@ -467,8 +467,8 @@ mod tests {
                 Some("set it in the environment, in the configuration file or with --set"),
             ),
             (
-                source(File, &[("RouteRefreshInterval", "1")]),
-                "RouteRefreshInterval is known but not used by this version",
+                source(File, &[("RequireMTUFile", "true")]),
+                "RequireMTUFile is known but not used by this version",
                 Severity::Note,
                 None,
             ),

@@ -42,6 +42,11 @@ pub struct Metrics {
     diagnostics: IntGaugeVec,
     endpoints: IntGaugeVec,
     pub conntrack_removed: IntCounter,
+    pub routes: IntGauge,
+    pub routes_withheld: IntGauge,
+    pub route_changes: IntCounter,
+    pub route_errors: IntCounter,
+    pub route_reading: Histogram,
     applied: IntGauge,
     stale: IntGauge,
     pub source_revision: IntGauge,
@@ -130,6 +135,24 @@ impl Metrics {
             )?,
             endpoints: made.gauges("felix_rs_endpoints", "Workload endpoints by their state", &["state"])?,
             conntrack_removed: made.counter("felix_rs_conntrack_removed", "Connections that were removed")?,
+            routes: made.gauge("felix_rs_routes", "Routes of ours")?,
+            routes_withheld: made.gauge(
+                "felix_rs_routes_withheld",
+                "Routes that are wanted, and left to another program or to a kernel with IP in IP",
+            )?,
+            route_changes: made.counter(
+                "felix_rs_route_changes",
+                "Changes of routes, neighbours and tunl0 that were made",
+            )?,
+            route_errors: made.counter(
+                "felix_rs_route_errors",
+                "Changes of them that the kernel refused, and failed readings",
+            )?,
+            route_reading: made.histogram(
+                "felix_rs_route_reading_seconds",
+                "Reading all routes, neighbours and interfaces, once",
+                &[0.001, 0.01, 0.05, 0.1, 1.0],
+            )?,
             applied: made.gauge(
                 "felix_rs_applied_timestamp_seconds",
                 "When the kernel was last known to be as desired, in Unix time",

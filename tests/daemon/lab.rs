@@ -24,8 +24,17 @@ pub struct Lab {
 
 impl Lab {
     pub fn new(backend: Backend) -> Result<Self, String> {
+        Self::of(World::new()?, backend)
+    }
+
+    /// Where nobody has made routes.
+    pub fn bare(backend: Backend) -> Result<Self, String> {
+        Self::of(World::bare()?, backend)
+    }
+
+    fn of(world: World, backend: Backend) -> Result<Self, String> {
         let scratch = tempfile::tempdir().map_err(|e| format!("a scratch folder: {e}"))?;
-        let lab = Self { world: World::new()?, backend, scratch };
+        let lab = Self { world, backend, scratch };
         fs::create_dir(lab.source()).map_err(|e| format!("manifests: {e}"))?;
         Ok(lab)
     }

@@ -16,6 +16,7 @@ mod manifests;
 mod netns;
 mod probe;
 mod refused;
+mod routes;
 mod sandbox;
 mod scale;
 #[path = "../etcd/server.rs"]
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         drift::CASES,
         host::CASES,
         refused::CASES,
+        routes::CASES,
         scale::CASES,
         store::CASES,
     ]

@@ -1,6 +1,6 @@
 //! Manifests as operators write them.
 
-use crate::world::{CONTAINERS, Family, HOSTS, address, interface, placed};
+use crate::world::{CONTAINERS, Family, HOSTS, address, block, interface, placed};
 
 /// The field report's policy.
 pub const NET1: &str = "
@@ -42,6 +42,45 @@ pub const DOCKER: &str = "
     ingress: [{action: allow, source: {tag: net2}}]
     egress: [{action: allow}]
 ";
+
+/// Pools of both families, the hosts' addresses, and their blocks. `mode`: when IPv4 packets go by IP in IP.
+pub fn network(mode: &str) -> String {
+    let mut all = format!(
+        "
+- apiVersion: projectcalico.org/v3
+  kind: IPPool
+  metadata: {{name: v4}}
+  spec: {{cidr: 192.168.0.0/16, ipipMode: {mode}}}
+- apiVersion: projectcalico.org/v3
+  kind: IPPool
+  metadata: {{name: v6}}
+  spec: {{cidr: \"fd00::/16\"}}
+"
+    );
+    for (number, host) in HOSTS.iter().enumerate() {
+        let [v4, v6] = Family::ALL.map(|family| address(host, family));
+        all += &format!(
+            "
+- apiVersion: projectcalico.org/v3
+  kind: Node
+  metadata: {{name: {host}}}
+  spec: {{bgp: {{ipv4Address: {v4}/24, ipv6Address: \"{v6}/64\"}}}}
+"
+        );
+        for cidr in Family::ALL.map(|family| block(number, family)) {
+            let name = cidr.replace(['.', ':', '/'], "-").replace("--", "-");
+            all += &format!(
+                "
+- apiVersion: projectcalico.org/v3
+  kind: IPAMBlock
+  metadata: {{name: {name}}}
+  spec: {{cidr: \"{cidr}\", affinity: \"host:{host}\"}}
+"
+            );
+        }
+    }
+    all
+}
 
 /// All containers with the same profile, and a label `app` with their own name.
 pub fn endpoints(profile: &str) -> String {

@@ -1,5 +1,5 @@
-//! Two hosts joined by a cable, two containers on each, addresses, routes and neighbours by hand: `ip` alone, no
-//! tunnels, no daemon.
+//! Two hosts joined by a cable, two containers on each, addresses, and, unless the daemon is to make them, routes and
+//! neighbours by hand: `ip` alone, no tunnels, no daemon.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -38,6 +38,8 @@ const GATEWAYS: [&str; 2] = ["169.254.1.1", "fe80::1"];
 pub type Row<'a> = (&'a str, &'a str, Kind, Answer);
 
 pub struct World {
+    /// Routes and neighbours are made here, too.
+    by_hand: bool,
     hosts: [Netns; 2],
     /// By name.
     containers: Vec<(&'static str, Netns)>,
@@ -45,6 +47,15 @@ pub struct World {
 
 impl World {
     pub fn new() -> Result<Self, String> {
+        Self::made(true)
+    }
+
+    /// Without routes to the containers: cables and the hosts' own addresses alone.
+    pub fn bare() -> Result<Self, String> {
+        Self::made(false)
+    }
+
+    fn made(by_hand: bool) -> Result<Self, String> {
         let hosts = [Netns::new()?, Netns::new()?];
         let containers = CONTAINERS.map(|(name, _, _)| Netns::new().map(|netns| (name, netns)));
         let containers = containers.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -54,7 +65,7 @@ impl World {
             netns.set_sysctl("net/ipv6/conf/all/accept_dad", "0")?;
             netns.ip("link set lo up\n")?;
         }
-        let world = Self { hosts, containers };
+        let world = Self { by_hand, hosts, containers };
         world.join_hosts()?;
         for (name, _, _) in CONTAINERS {
             world.plug_in(name)?;
@@ -88,11 +99,13 @@ impl World {
         for (family, gateway) in Family::ALL.into_iter().zip(GATEWAYS) {
             let address = address(name, family);
             let plen = if family == Family::V4 { 32 } else { 128 };
-            let _ = write!(
-                outer,
-                "route add {address}/{plen} dev {interface}\n\
-                 neighbour replace {address} lladdr {mac} dev {interface} nud permanent\n"
-            );
+            if self.by_hand {
+                let _ = write!(
+                    outer,
+                    "route add {address}/{plen} dev {interface}\n\
+                     neighbour replace {address} lladdr {mac} dev {interface} nud permanent\n"
+                );
+            }
             let _ = write!(
                 inner,
                 "address add {address}/{plen} dev eth0\n\
@@ -120,7 +133,7 @@ impl World {
                 netns.ip(&format!("address replace {own}/{plen} dev {UPLINK}\n"))?;
             }
         }
-        for (number, netns) in self.hosts.iter().enumerate() {
+        for (number, netns) in self.hosts.iter().enumerate().filter(|_| self.by_hand) {
             let other = 1 - number;
             for family in Family::ALL {
                 let via = address(HOSTS[other], family);
@@ -217,7 +230,8 @@ pub fn in_block(host: usize, number: u8, family: Family) -> IpAddr {
     }
 }
 
-fn block(host: usize, family: Family) -> String {
+/// A host's block.
+pub fn block(host: usize, family: Family) -> String {
     match family {
         Family::V4 => format!("{}/24", in_block(host, 0, family)),
         Family::V6 => format!("{}/64", in_block(host, 0, family)),

@@ -16,6 +16,7 @@ use super::followed::Followed;
 use super::http::{Servers, Shared};
 use super::interfaces::Interfaces;
 use super::reports::Reports;
+use super::routing::Routing;
 use super::teller::Teller;
 use crate::Pipeline;
 use crate::cli::{Failure, Outcome, log};
@@ -69,6 +70,8 @@ enum Wake {
     Source(Option<Vec<Event>>),
     /// Interfaces have changed.
     Links(Option<Vec<LinkChange>>),
+    /// Other routers lead to the hosts.
+    Gateways,
     /// It is time.
     Due(Task),
     /// SIGHUP: read everything anew.
@@ -99,6 +102,7 @@ pub(super) struct Daemon {
     throttle: Throttle,
     enforcement: Enforcement,
     interfaces: Interfaces,
+    routing: Routing,
     cutter: Cutter,
     links: Links,
     reports: Reports,
@@ -147,6 +151,7 @@ impl Daemon {
             agenda,
             throttle: Throttle::new(Instant::now()),
             interfaces: Interfaces::new(),
+            routing: Routing::new(&options.tools, shared.clone()),
             cutter: Cutter::new(),
             links: Links::default(),
             reports: Reports::new(shared.clone(), watchdog),
@@ -212,6 +217,7 @@ impl Daemon {
             task = time => Wake::Due(task),
             events = self.source.recv() => Wake::Source(events),
             changes = self.link_changes.recv() => Wake::Links(changes),
+            () = self.routing.gateways_changed() => Wake::Gateways,
         }
     }
 
@@ -222,8 +228,10 @@ impl Daemon {
             Wake::Hangup => {
                 info!("SIGHUP: reads everything anew");
                 self.enforcement.distrust();
+                self.routing.distrust();
                 self.want();
             }
+            Wake::Gateways => self.want(),
             Wake::Due(task) => self.do_task(task),
             // The loop has ended by now.
             Wake::Terminate | Wake::Source(None) | Wake::Links(None) => {}
@@ -243,12 +251,11 @@ impl Daemon {
 
     fn take_links(&mut self, changes: Vec<LinkChange>) {
         for change in changes {
-            if change == LinkChange::InSync {
-                self.links_in_sync = true;
-                self.want();
-            }
+            self.links_in_sync |= change == LinkChange::InSync;
             self.links.apply(change);
         }
+        // Routes are made of them.
+        self.want();
         if self.enforcement.has_applied() {
             self.set_up_interfaces();
         }
@@ -308,6 +315,9 @@ impl Daemon {
     async fn settle(&mut self) -> bool {
         let started = Instant::now();
         self.pending = None;
+        let uplinks = self.routing.uplinks(&self.links);
+        let gateways = uplinks.gateways.clone();
+        self.pipeline.see(uplinks);
         let Compiled { desired, refusal } = self.compile();
         let Some(desired) = desired else {
             self.shared.metrics().failures.inc();
@@ -325,6 +335,10 @@ impl Daemon {
             Ok(outcome) => {
                 if outcome.decides && refusal.is_none() {
                     self.after_chains(&desired, &config, outcome.changed);
+                    if let Some(routes) = &desired.routes {
+                        let hosts = &self.pipeline.policy().host_addresses;
+                        self.routing.keep(routes, gateways, hosts, &config.enforcement);
+                    }
                 }
                 if outcome.unfinished {
                     self.want();

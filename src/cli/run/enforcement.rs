@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::agenda::{Agenda, Task};
+use super::fight::Fight;
 use crate::config::{self, BackendChoice, Config};
 use crate::datastore::Backoff;
 use crate::model::IpVersion;
@@ -30,15 +31,6 @@ const RAREST_CHECK: Duration = Duration::from_secs(3600);
 
 /// The least time between them, as in Felix.
 const LEAST_CHECK: Duration = Duration::from_millis(50);
-
-/// Somebody who writes again within this time fights with us.
-const FIGHT: Duration = Duration::from_secs(60);
-
-/// How long we give way first: longer than until the next check.
-const FIRST_TRUCE: Duration = Duration::from_secs(15);
-
-/// So many times before we give way.
-const PATIENCE: u32 = 3;
 
 pub(super) struct Enforcement {
     tools: String,
@@ -91,13 +83,6 @@ struct MadeFor {
     deadline: Duration,
 }
 
-/// Another program that undoes what we do.
-struct Fight {
-    rounds: u32,
-    last: Option<Instant>,
-    truce: Backoff,
-}
-
 impl Enforcement {
     /// Tools are looked for in the directories of `tools`.
     pub(super) fn new(tools: &str) -> Self {
@@ -108,7 +93,7 @@ impl Enforcement {
             changed: false,
             retries: Backoff::new(FIRST_RETRY, LAST_RETRY),
             retries_of_refused: Backoff::new(FIRST_RETRY_OF_REFUSED, LAST_RETRY_OF_REFUSED),
-            fight: Fight { rounds: 0, last: None, truce: Backoff::new(FIRST_TRUCE, RAREST_CHECK / 12) },
+            fight: Fight::new(),
         }
     }
 
@@ -352,21 +337,6 @@ impl Enforcement {
                 agenda.set(Task::CheckTables, now + truce);
             }
         }
-    }
-}
-
-impl Fight {
-    /// Somebody has undone what we did; how long to give way, where this is not the first time.
-    fn round(&mut self, now: Instant) -> Option<Duration> {
-        let pause = FIGHT.max(self.truce.current() * 2);
-        let again = self.last.is_some_and(|last| now.duration_since(last) < pause);
-        self.last = Some(now);
-        if !again {
-            self.rounds = 0;
-            self.truce.reset();
-        }
-        self.rounds += 1;
-        (self.rounds > PATIENCE).then(|| self.truce.wait())
     }
 }
 

@@ -4,10 +4,12 @@ mod agenda;
 mod connections;
 mod daemon;
 mod enforcement;
+mod fight;
 mod followed;
 mod http;
 mod interfaces;
 mod reports;
+mod routing;
 mod teller;
 
 use std::fs::{self, File, OpenOptions, TryLockError};

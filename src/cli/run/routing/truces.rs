@@ -1,0 +1,143 @@
+//! What other programs keep changing is left to them for a while.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use tokio::time::Instant;
+
+use super::super::fight::Fight;
+use crate::routes::Target;
+use crate::sync::routes::{ProgrammedRoutes, Protocol, RouteStep};
+
+/// What a step changes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Object {
+    Route(IpNet),
+    Neighbour(Arc<str>, Ipv4Addr),
+    Tunnel,
+}
+
+/// Fights about routes, each by itself: who is at odds with us about one of them does not keep us from the others.
+#[derive(Default)]
+pub(super) struct Truces {
+    fights: BTreeMap<Object, Of>,
+}
+
+struct Of {
+    fight: Fight,
+    until: Option<Instant>,
+}
+
+impl Truces {
+    /// Until when the object is left alone.
+    pub(super) fn stands(&self, object: &Object, now: Instant) -> Option<Instant> {
+        self.fights.get(object)?.until.filter(|until| *until > now)
+    }
+
+    /// Somebody has undone what the step is to do again; until when it is left, and what is to be said of it.
+    pub(super) fn round(
+        &mut self,
+        object: Object,
+        step: &RouteStep,
+        programmed: &ProgrammedRoutes,
+        now: Instant,
+    ) -> Option<(Instant, String)> {
+        let of = self.fights.entry(object).or_insert_with(|| Of { fight: Fight::new(), until: None });
+        let truce = of.fight.round(now)?;
+        of.until = Some(now + truce);
+        let who = writer(step, programmed).map_or_else(
+            || "another program keeps undoing".to_owned(),
+            |protocol| format!("another program, whose routes are of protocol {protocol}, keeps undoing"),
+        );
+        Some((now + truce, format!("{who} `{step}`; it is left so for {} s", truce.as_secs())))
+    }
+
+    /// Forgets what has been left in peace.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.fights.retain(|_, of| !of.fight.is_over(now));
+    }
+}
+
+/// Whose route is there instead.
+fn writer(step: &RouteStep, programmed: &ProgrammedRoutes) -> Option<Protocol> {
+    match step {
+        RouteStep::DeleteRoute(route) => Some(Protocol(route.protocol)),
+        RouteStep::ReplaceRoute(route) => {
+            let there = programmed.routes.get(&route.destination)?;
+            there.iter().find(|one| one.takes_place_of(route)).map(|one| Protocol(one.protocol))
+        }
+        RouteStep::CreateTunnel
+        | RouteStep::SetTunnelMtu(_)
+        | RouteStep::AddTunnelAddress(_)
+        | RouteStep::RaiseTunnel
+        | RouteStep::RemoveTunnelAddress(_)
+        | RouteStep::DeleteNeighbour { .. }
+        | RouteStep::ReplaceNeighbour { .. } => None,
+    }
+}
+
+pub(super) fn object(step: &RouteStep) -> Object {
+    match step {
+        RouteStep::DeleteRoute(route) => Object::Route(route.destination),
+        RouteStep::ReplaceRoute(route) => Object::Route(route.destination),
+        RouteStep::DeleteNeighbour { device, address }
+        | RouteStep::ReplaceNeighbour { device, address, mac: _ } => {
+            Object::Neighbour(Arc::clone(device), *address)
+        }
+        RouteStep::CreateTunnel
+        | RouteStep::SetTunnelMtu(_)
+        | RouteStep::AddTunnelAddress(_)
+        | RouteStep::RaiseTunnel
+        | RouteStep::RemoveTunnelAddress(_) => Object::Tunnel,
+    }
+}
+
+/// The interface with which what the step is about comes and goes.
+pub(super) fn device(step: &RouteStep) -> Option<&str> {
+    match step {
+        RouteStep::DeleteRoute(route) => route.device.as_deref(),
+        RouteStep::ReplaceRoute(route) => match &route.target {
+            Target::Blackhole => None,
+            Target::Link(device) => Some(device),
+            Target::Via { gateway: _, device, onlink: _ } => device.as_deref(),
+        },
+        RouteStep::DeleteNeighbour { device, .. } | RouteStep::ReplaceNeighbour { device, .. } => {
+            Some(device)
+        }
+        // Its own changes are what is undone.
+        RouteStep::CreateTunnel
+        | RouteStep::SetTunnelMtu(_)
+        | RouteStep::AddTunnelAddress(_)
+        | RouteStep::RaiseTunnel
+        | RouteStep::RemoveTunnelAddress(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::Route;
+
+    #[test]
+    fn who_keeps_changing_a_route_is_named() {
+        let destination: IpNet = "10.0.0.1/32".parse().unwrap();
+        let target = Target::Link("cali1".into());
+        let route = Route { destination, target, protocol: 3, metric: 1024, source: None, mtu: None };
+        let mut programmed = ProgrammedRoutes::default();
+        let mut theirs = crate::sync::routes::KernelRoute::written(&route);
+        theirs.protocol = 12;
+        programmed.routes.insert(destination, vec![theirs]);
+        let (step, now) = (RouteStep::ReplaceRoute(route), Instant::now());
+        let mut truces = Truces::default();
+        for _ in 0..3 {
+            assert_eq!(truces.round(object(&step), &step, &programmed, now), None);
+        }
+        let (until, said) = truces.round(object(&step), &step, &programmed, now).unwrap();
+        assert!(said.starts_with("another program, whose routes are of protocol 12 (bird), keeps"), "{said}");
+        assert_eq!(truces.stands(&object(&step), now), Some(until));
+        assert_eq!(truces.stands(&object(&step), until), None);
+        assert_eq!(truces.stands(&Object::Tunnel, now), None);
+    }
+}

@@ -3,9 +3,8 @@
 use clap::ValueEnum;
 
 use crate::model::IpVersion;
-use crate::routes::RouteSet;
 use crate::rules::ruleset::TableName;
-use crate::sync::routes::{self, ProgrammedRoutes};
+use crate::sync::routes::{self, ProgrammedRoutes, RoutePlan};
 use crate::sync::{Desired, Programmed, Step, plan};
 
 /// What a plan is made of.
@@ -43,18 +42,24 @@ pub(super) struct Selection {
 /// What a kernel that has nothing is given, in the order of applying.
 pub(super) fn of(desired: &Desired) -> Vec<Artefact> {
     let mut artefacts = changes(desired, &Programmed::default());
-    let text = desired.routes.as_deref().map(routes).unwrap_or_default();
-    artefacts.extend(Some(Artefact { kind: Kind::Routes, text }).filter(|routes| !routes.text.is_empty()));
+    artefacts.extend(desired.routes.as_deref().and_then(|wanted| {
+        // Why some that one may miss are not among them.
+        let held: String = wanted.held_back.iter().map(|held| format!("# not made: {held}\n")).collect();
+        routes(routes::plan(wanted, &ProgrammedRoutes::default()).text() + &held)
+    }));
     artefacts
 }
 
-/// Commands, and why some that one may miss are not among them.
-fn routes(wanted: &RouteSet) -> String {
-    let held = wanted.held_back.iter().map(|held| format!("# not made: {held}\n"));
-    routes::plan(wanted, &ProgrammedRoutes::default()).text() + &held.collect::<String>()
+/// What changes of routes.
+pub(super) fn route_changes(plan: &RoutePlan) -> Option<Artefact> {
+    routes(plan.text())
 }
 
-/// What a kernel that has `programmed` is given, in the order of applying; routes are not compared.
+fn routes(text: String) -> Option<Artefact> {
+    Some(Artefact { kind: Kind::Routes, text }).filter(|routes| !routes.text.is_empty())
+}
+
+/// What of sets and tables a kernel that has `programmed` is given, in the order of applying.
 pub(super) fn changes(desired: &Desired, programmed: &Programmed) -> Vec<Artefact> {
     let kind = |step: &Step| match step {
         Step::Sets(_) => Kind::Sets,

@@ -1,20 +1,26 @@
 //! `felix-rs cleanup`: removes what this program, or Felix, has put into the kernel, and nothing else.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use clap::Args;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::kernel;
 use super::run::only_one;
 use super::{Failure, Outcome};
+use crate::config::{Config, Routing};
 use crate::model::IpVersion;
+use crate::routes::{Ownership, RouteSet, TUNNEL};
 use crate::rules::ruleset::TableName;
+use crate::sync::routes::{KernelRoute, RouteStep, plan as plan_routes};
 use crate::sync::{Part, Programmed, Step, TableChanges, plan};
 use crate::system::iptables::{Backend, Iptables};
 use crate::system::kernel::{nothing, read_table};
+use crate::system::routes::{MainTable, RoutesError};
 use crate::system::tool::{ToolError, Tools};
 
-/// Remove every chain, hook and IP set of ours, of both iptables backends; connections are left alone.
+/// Remove every chain, hook, IP set and route of ours, of both iptables backends; connections are left alone
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Print what would be done, as the tools' own input, and do nothing
@@ -47,6 +53,7 @@ async fn clean(arguments: &Arguments) -> Result<Outcome, Failure> {
         return Err(Failure::Usage("there is no iptables\nhelp: install the package iptables".to_owned()));
     }
     clean_sets(&tools, arguments.dry_run, &mut done).await?;
+    clean_routes(arguments.dry_run, &mut done)?;
     super::print(&done.text(arguments.dry_run))?;
     if done.left.is_empty() { Ok(Outcome::Clean) } else { Ok(Outcome::Found) }
 }
@@ -140,6 +147,58 @@ async fn clean_sets(tools: &Tools, dry_run: bool, done: &mut Done) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// By protocol 80, and on interfaces that begin with `cali` by protocol 3, too; and the neighbours there. An address of
+/// `tunl0` is ours where a route of ours has it, as this host's own block has.
+fn clean_routes(dry_run: bool, done: &mut Done) -> Result<(), Failure> {
+    let failed = |error: RoutesError| kernel::routes_refusal(&error);
+    let mut table = MainTable::open().map_err(failed)?;
+    let mut found = table.read().map_err(failed)?;
+    let routes = plan_routes(&no_routes(false, Vec::new()), &found.programmed);
+    let is_route = |step: &&RouteStep| matches!(step, RouteStep::DeleteRoute(_));
+    let blocks = routes.steps().filter_map(|step| match step {
+        RouteStep::DeleteRoute(KernelRoute { destination: IpNet::V4(net), .. }) => Some(*net),
+        _ => None,
+    });
+    let all = plan_routes(&no_routes(true, blocks.collect()), &found.programmed);
+    let steps: Vec<&RouteStep> =
+        routes.steps().filter(is_route).chain(all.steps().filter(|step| !is_route(step))).collect();
+    if dry_run {
+        let text: String = steps.iter().map(|step| format!("{step}\n")).collect();
+        if !text.is_empty() {
+            done.would("sh -e", &text);
+        }
+        return Ok(());
+    }
+    let mut removed = 0;
+    for step in steps {
+        match table.carry_out(step, &mut found) {
+            Ok(_) => removed += 1,
+            Err(error) => done.left.push(format!("by `{step}`: {error}")),
+        }
+    }
+    if removed > 0 {
+        done.removed.push(format!("{removed} routes, neighbours and addresses of {TUNNEL}"));
+    }
+    Ok(())
+}
+
+/// Nothing is wanted. `all`: whatever is on workloads' interfaces is ours.
+fn no_routes(all: bool, pools: Vec<Ipv4Net>) -> RouteSet {
+    RouteSet {
+        routes: BTreeMap::new(),
+        neighbours: BTreeMap::new(),
+        tunnel: None,
+        held_back: Vec::new(),
+        ownership: Ownership {
+            families: IpVersion::ALL.to_vec(),
+            tunnel: true,
+            routing: Routing { remove_external: all, ..Routing::default() },
+            prefixes: Config::default().interface_prefixes,
+            pools,
+        },
+    }
 }
 
 /// What was done, for people.

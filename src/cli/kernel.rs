@@ -11,6 +11,7 @@ use crate::system::enforcer::ApplyError;
 use crate::system::ipsets::Ipsets;
 use crate::system::iptables::{Backend, Iptables, detect};
 use crate::system::kernel::tables_of;
+use crate::system::routes::{Found, MainTable, RoutesError};
 use crate::system::tool::{ToolError, Tools};
 
 /// Runs to the end what waits for tools.
@@ -47,6 +48,11 @@ pub(super) fn programmed(config: &Config) -> Result<Programmed, Failure> {
     })
 }
 
+/// The main table of this network namespace, its permanent neighbours and interfaces.
+pub(super) fn found_routes() -> Result<Found, Failure> {
+    MainTable::open().and_then(|mut table| table.read()).map_err(|error| routes_refusal(&error))
+}
+
 /// Why the kernel could not be read or written, with what to do.
 pub(super) fn refusal(error: &ApplyError) -> Failure {
     with_help(&error.to_string(), error.help())
@@ -54,6 +60,10 @@ pub(super) fn refusal(error: &ApplyError) -> Failure {
 
 pub(super) fn tool_refusal(error: &ToolError) -> Failure {
     with_help(&error.to_string(), error.help())
+}
+
+pub(super) fn routes_refusal(error: &RoutesError) -> Failure {
+    with_help(&error.to_string(), Some(error.help()))
 }
 
 /// The families as they are named to people.

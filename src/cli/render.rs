@@ -14,7 +14,8 @@ use crate::datastore::Place;
 use crate::model::{Code, Diagnostic, IpVersion, Severity};
 use crate::routes::{Told, Uplinks};
 use crate::rules::CompileError;
-use crate::sync::Desired;
+use crate::sync::{Desired, routes};
+use crate::system::routes::Found;
 use crate::verdict::check::{Checked, check};
 
 /// Print what one host would be programmed with: IP sets first, then tables, then routes, in the order of applying.
@@ -42,7 +43,7 @@ pub(super) struct Arguments {
     set: Vec<String>,
     /// An interface of the host that routes may lead through, as in `--uplink eth0=10.0.0.5/24,mtu=1500,via=10.0.0.1`; may be
     /// repeated
-    #[arg(long = "uplink", value_name = "NAME=ADDRESS/LENGTH")]
+    #[arg(long = "uplink", value_name = "NAME=ADDRESS/LENGTH", conflicts_with = "against")]
     uplinks: Vec<Told>,
     /// Compare with an earlier run, a file a part and family; a difference is printed and exits 1
     #[arg(long, value_name = "DIR")]
@@ -86,9 +87,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let host = source::host(arguments.host.as_deref(), &events)?;
     let mut diagnostics: Vec<Diagnostic> = given.problems.iter().map(Diagnostic::from).collect();
     diagnostics.extend(source::unknown_host(&host, &events));
-    if arguments.against.is_some() && arguments.tables.contains(&Part::Routes) {
-        super::say("note: routes are not compared with the kernel's by this version\n");
-    }
+    let found = match arguments.against {
+        Some(Against::Kernel) if arguments.selection().has_routes() => Some(kernel::found_routes()?),
+        Some(Against::Kernel) | None => None,
+    };
     let mut pipeline = Pipeline::new(host.as_str().into(), given.sources);
     pipeline.see(Uplinks::told(&arguments.uplinks));
     for event in events {
@@ -96,6 +98,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     info!("resources are decoded");
     diagnostics.extend(source::not_ready(&datastore, pipeline.readiness()));
+    if let Some(found) = &found {
+        look(&mut pipeline, found);
+    }
     let desired = pipeline.desired().map(|desired| desired.restricted_to(&arguments.ip_version.versions()));
     info!("chains are compiled");
     diagnostics.extend(pipeline.diagnostics());
@@ -107,8 +112,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     std::mem::forget(pipeline);
     diagnostics.extend(desired.as_ref().err().map(|error| refused(&host, error)));
     super::say(&report::for_stderr(&diagnostics));
-    let outcome = desired.map_or(Ok(Outcome::Found), |desired| show(arguments, &desired, &config))?;
+    let outcome =
+        desired.map_or(Ok(Outcome::Found), |desired| show(arguments, &desired, &config, found.as_ref()))?;
     Ok(if report::has_errors(&diagnostics) { Outcome::Found } else { outcome })
+}
+
+/// Takes the interfaces and the routers of others from the kernel: which routes are others' is known only when ours are.
+fn look(pipeline: &mut Pipeline, found: &Found) {
+    let mut uplinks =
+        Uplinks { links: found.links.values().cloned().collect(), complete: true, gateways: Vec::new() };
+    pipeline.see(uplinks.clone());
+    let desired = pipeline.desired();
+    if let Some(routes) = desired.ok().and_then(|desired| desired.routes) {
+        let hosts = &pipeline.policy().host_addresses;
+        uplinks.gateways = routes::gateways(&found.programmed, &routes.ownership, hosts);
+        pipeline.see(uplinks);
+    }
 }
 
 /// There are no chains for this host.
@@ -150,10 +169,23 @@ fn about_host(host: &str, code: Code, message: String, label: &str) -> Diagnosti
 }
 
 /// Prints or compares what was asked for.
-fn show(arguments: &Arguments, desired: &Desired, config: &Config) -> Result<Outcome, Failure> {
+fn show(
+    arguments: &Arguments,
+    desired: &Desired,
+    config: &Config,
+    found: Option<&Found>,
+) -> Result<Outcome, Failure> {
     let selection = arguments.selection();
     if let Some(Against::Kernel) = arguments.against {
-        let changes = artefact::text(&selection, &artefact::changes(desired, &kernel::programmed(config)?));
+        let mut artefacts = artefact::changes(desired, &kernel::programmed(config)?);
+        if let (Some(found), Some(wanted)) = (found, &desired.routes) {
+            let plan = routes::plan(wanted, &found.programmed);
+            let withheld: String =
+                plan.withheld().iter().map(|withheld| format!("note: not made: {withheld}\n")).collect();
+            super::say(&withheld);
+            artefacts.extend(artefact::route_changes(&plan));
+        }
+        let changes = artefact::text(&selection, &artefacts);
         super::print(&changes)?;
         return Ok(if changes.is_empty() { Outcome::Clean } else { Outcome::Found });
     }

@@ -26,6 +26,7 @@ pub const CASES: &[Case] = &[
     ("routes::many_that_stay", many_that_stay),
     ("routes::switched_off", switched_off),
     ("routes::a_router_of_others", a_router_of_others),
+    ("routes::compared_and_removed", compared_and_removed),
 ];
 
 /// What everybody can do when all is made.
@@ -423,4 +424,51 @@ fn a_router_of_others(backend: Backend) -> Verdict {
     }
     host.ip("route replace 172.18.0.0/24 via 172.17.8.51\n")?;
     until_routes(&lab, &by("172.17.8.51"))
+}
+
+fn compared_and_removed(backend: Backend) -> Verdict {
+    let lab = lab(backend, "Never")?;
+    let host = lab.world.host(0);
+    host.ip("route add 10.99.0.0/16 via 172.17.8.102 proto static\n")?;
+    let daemon = lab.daemon(0)?;
+    let mut wanted = of_first_host();
+    wanted.push("10.99.0.0/16 via 172.17.8.102 dev enp0s8 proto static".to_owned());
+    wanted.sort();
+    until_routes(&lab, &wanted)?;
+    daemon.terminate()?;
+    let program = env!("CARGO_BIN_EXE_felix-rs");
+    let source = lab.source().display().to_string();
+    let choice = format!("IptablesBackend={}", backend.name());
+    let compare = [
+        program,
+        "render",
+        "--datastore",
+        &source,
+        "--host",
+        "calico-01",
+        "--set",
+        &choice,
+        "--against",
+        "kernel",
+        "--table",
+        "routes",
+    ];
+    let same = host.run(&compare, "")?;
+    if !same.is_empty() {
+        return Err(format!("it differs from itself:\n{same}"));
+    }
+    host.ip("route del 192.168.41.2/32 dev calia\n")?;
+    match host.run(&compare, "") {
+        Err(said) if said.contains("exit status: 1") => {}
+        other => return Err(format!("what is missing is not told: {other:?}")),
+    }
+    let dry = host.run(&[program, "cleanup", "--dry-run"], "")?;
+    let removals = dry.lines().filter(|line| line.starts_with("ip ")).count();
+    if removals != 7 || routes(host)?.len() != wanted.len() - 1 {
+        return Err(format!("{removals} would be removed:\n{dry}"));
+    }
+    let said = host.run(&[program, "cleanup"], "")?;
+    let left = routes(host)?;
+    let theirs = "10.99.0.0/16 via 172.17.8.102 dev enp0s8 proto static";
+    if left == [theirs] && said.contains("7 routes") { Ok(()) } else { Err(format!("{said}{left:?}")) }
 }

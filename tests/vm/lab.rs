@@ -29,10 +29,6 @@ impl Lab {
         fs::write(&new, text).and_then(|()| fs::rename(&new, &target)).map_err(|e| format!("{name}: {e}"))
     }
 
-    pub fn remove(&self, name: &str) -> Verdict {
-        fs::remove_file(self.file(name)).map_err(|e| format!("{name}: {e}"))
-    }
-
     /// One on each host, which have programmed everything.
     pub fn daemons(&self) -> Result<[Daemon<'_>; 2], String> {
         let settings = |number: usize| Settings {

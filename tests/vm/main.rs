@@ -13,13 +13,14 @@ mod daemon;
 mod evidence;
 mod guest;
 mod lab;
+mod manifests;
 #[path = "../daemon/netns.rs"]
 #[expect(dead_code, reason = "tests/daemon does more in namespaces")]
 mod netns;
-mod policy;
 #[path = "../daemon/probe.rs"]
 #[expect(dead_code, reason = "tests/daemon sends more kinds of packets")]
 mod probe;
+mod routed;
 mod sandbox;
 mod throughput;
 #[path = "../kernel/worker.rs"]
@@ -51,7 +52,7 @@ const TOLD: &str = "as it should";
 const WRITTEN: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/written-in-the-guest");
 
 fn main() -> ExitCode {
-    let cases: Vec<Case> = [by_hand::CASES, policy::CASES, HARNESS].concat();
+    let cases: Vec<Case> = [by_hand::CASES, routed::CASES, HARNESS].concat();
     if let Some(names) = guest::asked() {
         return guest::carry_out(&names);
     }

@@ -153,14 +153,19 @@ fn tunnel_address(number: usize) -> IpAddr {
     in_block(number, 3)
 }
 
+/// What a daemon takes for the tunnel: the lowest address of the block that nobody has.
+pub fn tunnel_of_block(number: usize) -> IpAddr {
+    in_block(number, 0)
+}
+
 fn in_block(number: usize, last: u8) -> IpAddr {
     Ipv4Addr::new(192, 168, 41 + number as u8, last).into()
 }
 
-fn block(number: usize) -> String {
+pub fn block(number: usize) -> String {
     format!("{}/24", in_block(number, 0))
 }
 
-fn container_mac(number: usize) -> String {
+pub fn container_mac(number: usize) -> String {
     format!("02:00:00:00:{number:02}:02")
 }

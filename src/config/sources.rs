@@ -473,8 +473,8 @@ mod tests {
                 None,
             ),
             (
-                source(Global, &[("RouteRefreshInterval", "1")]),
-                "RouteRefreshInterval is known but not used by this version",
+                source(Global, &[("RequireMTUFile", "true")]),
+                "RequireMTUFile is known but not used by this version",
                 Severity::Note,
                 None,
             ),

@@ -86,10 +86,12 @@ impl<'a> Etcd<'a> {
         put.expect("etcd is written").header().map_or(0, ResponseHeader::revision) as f64
     }
 
-    /// Fails where a host's kernel differs from what the store says.
+    /// Fails where a host's sets and tables differ from what the store says. Routes are made by hand here.
     pub fn is_in_kernel(&self, host: usize) -> Verdict {
         let backend = format!("IptablesBackend={}", self.lab.backend.name());
         let render = ["render", "--host", HOSTS[host], "--set", &backend, "--against", "kernel"];
+        let parts = ["ipset", "raw", "mangle", "nat", "filter"].map(|part| ["--table", part]);
+        let render = [&render[..], parts.as_flattened()].concat();
         self.felix_rs(host, &render, "").map(drop)
     }
 

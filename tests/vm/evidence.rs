@@ -4,7 +4,7 @@ use crate::Verdict;
 use crate::capture::Capture;
 use crate::netns::Netns;
 use crate::probe::{self, Answer, Kind};
-use crate::world::{CABLES, Mode, UPLINK, World, container_address};
+use crate::world::{CABLES, HOSTS, Mode, UPLINK, World, container_address};
 
 /// The routes of both hosts, as `ip route` prints them; what is free to differ is left out.
 const PLAIN_ROUTES: [&str; 2] = [
@@ -54,15 +54,19 @@ pub fn of(world: &World, mode: Mode) -> Verdict {
     wire(world, mode)
 }
 
+/// Of both hosts.
 pub fn routes(world: &World, mode: Mode) -> Verdict {
+    routes_of(world, 0, mode)?;
+    routes_of(world, 1, mode)
+}
+
+pub fn routes_of(world: &World, number: usize, mode: Mode) -> Verdict {
     let wanted = match mode {
         Mode::Plain => PLAIN_ROUTES,
         Mode::Tunnel => TUNNEL_ROUTES,
     };
-    for (number, wanted) in wanted.into_iter().enumerate() {
-        same(&format!("routes of host {number}, {mode:?}"), wanted, &routes_of(world.host(number))?)?;
-    }
-    Ok(())
+    let found = main_table(world.host(number))?;
+    same(&format!("routes of {}, {mode:?}", HOSTS[number]), wanted[number], &found)
 }
 
 /// Pings, and hears it on every interface of the first host.
@@ -95,7 +99,7 @@ pub fn ping(world: &World, wanted: Answer) -> Verdict {
 }
 
 /// The main table of IPv4, without what says who made a route and which is tried first.
-fn routes_of(netns: &Netns) -> Result<String, String> {
+fn main_table(netns: &Netns) -> Result<String, String> {
     let said = netns.run(&["ip", "-4", "route"], "")?;
     Ok(said.lines().map(|line| shape(line) + "\n").collect())
 }

@@ -31,7 +31,28 @@ impl Lab {
 
     /// One on each host, which have programmed everything.
     pub fn daemons(&self) -> Result<[Daemon<'_>; 2], String> {
-        let settings = |number: usize| Settings {
+        let start = |number| Daemon::start(self.world.host(number), &self.settings(number));
+        let mut daemons = [start(0)?, start(1)?];
+        for daemon in &mut daemons {
+            daemon.hear_of(Mark::default(), READY)?;
+        }
+        Ok(daemons)
+    }
+
+    /// One on the first host alone.
+    pub fn daemon(&self) -> Result<Daemon<'_>, String> {
+        Daemon::ready(self.world.host(0), &self.settings(0))
+    }
+
+    /// Changes the manifests, in one file; returns when all these daemons have made the kernel so.
+    pub fn change(&self, daemons: &mut [Daemon], change: impl FnOnce(&Self) -> Verdict) -> Verdict {
+        let marks: Vec<_> = daemons.iter().map(Daemon::mark).collect();
+        change(self)?;
+        daemons.iter_mut().zip(marks).try_for_each(|(daemon, mark)| daemon.settle(mark).map(drop))
+    }
+
+    fn settings(&self, number: usize) -> Settings {
+        Settings {
             host: HOSTS[number],
             backend: Backend::Nft,
             datastore: self.source().display().to_string(),
@@ -40,20 +61,7 @@ impl Lab {
             tools: netns::PATH.to_owned(),
             // Which has no part in the tunnel, and takes its time.
             parameters: vec!["Ipv6Support=false".to_owned()],
-        };
-        let start = |number| Daemon::start(self.world.host(number), &settings(number));
-        let mut daemons = [start(0)?, start(1)?];
-        for daemon in &mut daemons {
-            daemon.hear_of(Mark::default(), READY)?;
         }
-        Ok(daemons)
-    }
-
-    /// Changes the manifests, in one file; returns when all these daemons have made the kernel so.
-    pub fn change(&self, daemons: &mut [Daemon], change: impl FnOnce(&Self) -> Verdict) -> Verdict {
-        let marks: Vec<_> = daemons.iter().map(Daemon::mark).collect();
-        change(self)?;
-        daemons.iter_mut().zip(marks).try_for_each(|(daemon, mark)| daemon.settle(mark).map(drop))
     }
 
     fn source(&self) -> PathBuf {

@@ -10,9 +10,8 @@ use serde_json::Value;
 use crate::netns::Netns;
 use crate::world::TUNNEL_MTU;
 
-/// In seconds: what is measured, and what before it is left out.
+/// In seconds.
 const MEASURED: &str = "1";
-const OMITTED: &str = "1";
 
 /// One connection.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +29,7 @@ pub struct Path {
 pub fn measure(server: &Netns, client: &Netns, to: IpAddr) -> Result<Measured, String> {
     let _server = Server::start(server)?;
     let (to, segment) = (to.to_string(), TUNNEL_MTU.to_string());
-    let said = client.run(&["iperf3", "-J", "-c", &to, "-M", &segment, "-t", MEASURED, "-O", OMITTED], "")?;
+    let said = client.run(&["iperf3", "-J", "-c", &to, "-M", &segment, "-t", MEASURED], "")?;
     let end = serde_json::from_str::<Value>(&said).map_err(|e| format!("iperf3: {e}\n{said}"))?["end"].take();
     let bits_per_second = end["sum_received"]["bits_per_second"].as_f64().filter(|bits| *bits > 0.0);
     let retransmits = end["sum_sent"]["retransmits"].as_u64();

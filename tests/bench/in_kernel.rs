@@ -1,13 +1,18 @@
-//! How long a change takes from the file to the kernel, beside the bare tools with the same lines: `cargo bench --bench in_kernel`.
+//! How long a change takes from its source to the kernel, beside the bare tools with the same lines: `cargo bench --bench in_kernel`.
 //!
-//! Both in one run and in a network namespace of its own: a daemon follows a directory with a file an object; a file is
-//! replaced; the time until the daemon says that it has applied is taken. Then, with the daemon stopped, the same lines go
-//! into `iptables-restore --noflush` and `ipset restore`. Medians. Needs root. Arguments: backends and sizes to take.
+//! Both in one run and in a network namespace of its own: a daemon follows a directory with a file an object, or etcd; a
+//! file is replaced, or a key put; the time until the daemon says that it has applied is taken. Then, with the daemon
+//! stopped, the same lines go into `iptables-restore --noflush` and `ipset restore`. Medians, and the 99th of a hundred.
+//! How long it takes to read a large store comes first. Needs root, and etcd. Arguments: sources, backends and sizes to
+//! take.
 
 mod generate;
+#[path = "../etcd/server.rs"]
+mod server;
+mod store;
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -18,10 +23,13 @@ use felix_rs::datastore::{Event, yaml};
 use felix_rs::model::IpVersion;
 use felix_rs::sync::{Programmed, Step, plan};
 use generate::HOST;
+use store::{Store, pairs};
+use tempfile::TempDir;
 
 const INSIDE: &str = "FELIX_RS_BENCH_INSIDE";
 const POLICIES: usize = 200;
-const ROUNDS: usize = 20;
+/// Each there and back.
+const ROUNDS: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// One object that changes, and changes back: the first of its files with which something changes on the host.
@@ -65,71 +73,124 @@ fn main() -> ExitCode {
             .expect("unshare");
         return ExitCode::from(u8::from(!status.success()));
     }
+    // etcd listens there.
+    assert!(command("ip", &["link", "set", "lo", "up"]).status().expect("ip").success());
     let asked: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str, all: &[&str]| {
         asked.iter().any(|a| a == name) || !asked.iter().any(|a| all.contains(&a.as_str()))
     };
-    println!("| backend | local endpoints | change | lines | bare tools | file to kernel | over |");
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
-    for backend in ["nft", "legacy"] {
-        for local in ["100", "1000", "5000"] {
-            if wanted(backend, &["nft", "legacy"]) && wanted(local, &["100", "1000", "5000"]) {
-                measure(backend, local.parse().expect("a number"));
+    const SOURCES: [&str; 3] = ["snapshot", "etcd", "files"];
+    if wanted("snapshot", &SOURCES) {
+        store::snapshot();
+    }
+    if asked == ["snapshot"] {
+        return ExitCode::SUCCESS;
+    }
+    println!(
+        "| source | backend | local endpoints | change | lines | said, p50 and p99 | bare tools | with the daemon | over |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    for (source, sizes) in [("etcd", &["1000"][..]), ("files", &["100", "1000", "5000"])] {
+        for backend in ["nft", "legacy"] {
+            for local in sizes {
+                let is_wanted = wanted(source, &SOURCES)
+                    && wanted(backend, &["nft", "legacy"])
+                    && wanted(local, &["100", "1000", "5000"]);
+                if is_wanted {
+                    measure(source, backend, local.parse().expect("a number"));
+                }
             }
         }
     }
     ExitCode::SUCCESS
 }
 
-fn measure(backend: &str, local: usize) {
-    let folder = tempfile::tempdir().expect("a scratch folder");
-    write_files(folder.path(), local);
-    let mut daemon = Daemon::start(folder.path(), backend);
+fn measure(source: &str, backend: &str, local: usize) {
+    let source = Source::of(source, local);
+    let mut daemon = Daemon::start(&source, backend);
     daemon.wait_for("the kernel is as the policy says");
     for change in CHANGES {
-        measure_change(&mut daemon, folder.path(), backend, local, change);
+        measure_change(&mut daemon, &source, backend, local, change);
     }
     let idle = daemon.resident();
     daemon.end();
     let saves = median((0..5).map(|_| timed(|| save_all(backend))).collect());
     let restarts = (0..5).map(|_| {
         let started = Instant::now();
-        let mut daemon = Daemon::start(folder.path(), backend);
+        let mut daemon = Daemon::start(&source, backend);
         daemon.wait_for("the kernel is as the policy says");
         let took = started.elapsed();
         daemon.end();
         took
     });
     let restart = median(restarts.collect());
+    let name = source.name();
     println!(
-        "| {backend} | {local} | restart, nothing changed | 0 | {} (a save of each table) | {} | × {:.2} |",
+        "| {name} | {backend} | {local} | restart, nothing changed | 0 | | {} (a save of each table) | {} | × {:.2} |",
         ms(saves),
         ms(restart),
         restart.as_secs_f64() / saves.as_secs_f64()
     );
-    println!("| {backend} | {local} | idle | | | {} MiB resident | |", idle >> 10);
+    println!("| {name} | {backend} | {local} | idle | | | | {} MiB resident | |", idle >> 10);
     clean(backend);
 }
 
-fn measure_change(daemon: &mut Daemon, folder: &Path, backend: &str, local: usize, change: Change) {
-    let candidates = (change.first)(local)..;
-    let (file, changed, as_it_is, [there, back]) = candidates
-        .map(|number| {
-            let file = folder.join(format!("{}-{number}.yaml", change.files));
-            let as_it_is = fs::read_to_string(&file).expect("a file that matters");
-            let changed = as_it_is.replacen(change.from, change.to, 1);
-            let texts = texts(folder, &file, [&changed, &as_it_is]);
-            (file, changed, as_it_is, texts)
-        })
-        .find(|(.., texts)| texts.iter().all(|texts| !texts.is_empty()))
-        .expect("some file matters");
-    let mut whole = Vec::new();
+/// What the daemon follows.
+struct Source {
+    /// A file an object, whether or not the daemon follows them.
+    folder: TempDir,
+    store: Option<Store>,
+}
+
+impl Source {
+    fn of(name: &str, local: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        write_files(folder.path(), local);
+        let texts = fs::read_dir(folder.path())
+            .expect("the folder")
+            .map(|file| fs::read_to_string(file.expect("a file").path()).expect("a text"));
+        let texts: Vec<String> = texts.collect();
+        let store = (name == "etcd").then(|| Store::of(texts.iter().map(String::as_str)));
+        Self { folder, store }
+    }
+
+    fn name(&self) -> &'static str {
+        if self.store.is_some() { "etcd" } else { "files" }
+    }
+
+    /// For `--datastore`.
+    fn datastore(&self) -> String {
+        self.store.as_ref().map_or_else(|| self.folder.path().display().to_string(), Store::url)
+    }
+
+    /// Has an object say this; when that was begun, and how long it took by itself.
+    fn change(&self, file: &Path, text: &str) -> (Instant, Duration) {
+        let started = match &self.store {
+            Some(store) => {
+                let pairs = pairs(text);
+                let started = Instant::now();
+                pairs.iter().for_each(|pair| store.put(pair));
+                started
+            }
+            None => {
+                let temporary = self.folder.path().join(".new");
+                fs::write(&temporary, text).expect("a file");
+                let started = Instant::now();
+                fs::rename(&temporary, file).expect("replaced");
+                started
+            }
+        };
+        (started, started.elapsed())
+    }
+}
+
+fn measure_change(daemon: &mut Daemon, source: &Source, backend: &str, local: usize, change: Change) {
+    let Found { file, changed, as_it_is, there, back } = Found::first(source.folder.path(), local, change);
+    let (mut said, mut whole) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         for text in [&changed, &as_it_is] {
-            let temporary = folder.join(".new");
-            fs::write(&temporary, text).expect("a file");
-            let started = Instant::now();
-            fs::rename(&temporary, &file).expect("replaced");
+            let (started, alone) = source.change(&file, text);
+            said.push(alone);
             daemon.wait_for("applied");
             whole.push(started.elapsed());
             thread::sleep(Duration::from_millis(120));
@@ -144,19 +205,56 @@ fn measure_change(daemon: &mut Daemon, folder: &Path, backend: &str, local: usiz
     }
     daemon.signal("CONT");
     let lines: usize = there.iter().map(|(_, file)| count_lines(file.path())).sum();
-    let (bare, whole) = (median(bare), median(whole));
+    let both = |times: &[Duration]| [50, 99].map(|of| percentile(times.to_vec(), of));
+    let ([said, said_99], [bare, bare_99], [whole, whole_99]) = (both(&said), both(&bare), both(&whole));
+    let over = |whole: Duration, bare: Duration| {
+        let more = (whole.as_secs_f64() / bare.as_secs_f64() - 1.0) * 100.0;
+        format!("{} ({more:+.0} %)", ms(whole.saturating_sub(bare)))
+    };
     println!(
-        "| {backend} | {local} | {} | {lines} | {} | {} | {} ({:+.0} %) |",
+        "| {} | {backend} | {local} | {} | {lines} | {}, {} | {}, {} | {}, {} | {}, {} |",
+        source.name(),
         change.name,
+        ms(said),
+        ms(said_99),
         ms(bare),
+        ms(bare_99),
         ms(whole),
-        ms(whole.saturating_sub(bare)),
-        (whole.as_secs_f64() / bare.as_secs_f64() - 1.0) * 100.0
+        ms(whole_99),
+        over(whole, bare),
+        over(whole_99, bare_99),
     );
 }
 
+/// The object that changes, and what the tools are given there and back.
+struct Found {
+    file: PathBuf,
+    changed: String,
+    as_it_is: String,
+    there: Texts,
+    back: Texts,
+}
+
+type Texts = Vec<(Tool, tempfile::NamedTempFile)>;
+
+impl Found {
+    fn first(folder: &Path, local: usize, change: Change) -> Self {
+        let candidates = (change.first)(local)..;
+        candidates
+            .map(|number| {
+                let file = folder.join(format!("{}-{number}.yaml", change.files));
+                let as_it_is = fs::read_to_string(&file).expect("a file that matters");
+                let changed = as_it_is.replacen(change.from, change.to, 1);
+                let [there, back] = texts(folder, &file, [&changed, &as_it_is]);
+                Self { file, changed, as_it_is, there, back }
+            })
+            .find(|found| !found.there.is_empty() && !found.back.is_empty())
+            .expect("some file matters")
+    }
+}
+
 /// What the tools are given for each of the two changes, one after the other.
-fn texts(folder: &Path, file: &Path, changes: [&str; 2]) -> [Vec<(Tool, tempfile::NamedTempFile)>; 2] {
+fn texts(folder: &Path, file: &Path, changes: [&str; 2]) -> [Texts; 2] {
     let mut pipeline = Pipeline::new(HOST.into(), Vec::new());
     for event in yaml::read(&[folder.to_owned().into()]) {
         pipeline.take(&event);
@@ -243,13 +341,13 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(folder: &Path, backend: &str) -> Self {
+    fn start(source: &Source, backend: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_felix-rs"))
+            .env_remove(INSIDE)
             .args(["run", "--host", HOST, "--log", "info", "--log-format", "json"])
             .arg("--set")
             .arg(format!("IptablesBackend={backend}"))
-            .arg("--datastore")
-            .arg(folder)
+            .args(["--datastore", &source.datastore()])
             .stderr(Stdio::piped())
             .spawn()
             .expect("the daemon starts");
@@ -301,9 +399,13 @@ fn timed(work: impl FnOnce()) -> Duration {
     started.elapsed()
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
+fn median(times: Vec<Duration>) -> Duration {
+    percentile(times, 50)
+}
+
+fn percentile(mut times: Vec<Duration>, of_hundred: usize) -> Duration {
     times.sort_unstable();
-    times[times.len() / 2]
+    times[(times.len() * of_hundred).div_ceil(100).saturating_sub(1)]
 }
 
 fn ms(time: Duration) -> String {

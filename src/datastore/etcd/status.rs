@@ -38,6 +38,9 @@ pub struct EndpointName {
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// etcd counts leases in seconds, and knows none of zero.
+const LEAST_TTL: Duration = Duration::from_secs(1);
+
 /// The states in the store are read anew each so many ticks: somebody may have removed them.
 const TICKS_TO_READ: u32 = 180;
 
@@ -133,11 +136,12 @@ impl Reporter {
         let below = format!("felix/v2/{region}/host/{}/", self.host);
         // States that are no longer told go with the lease that they were told under.
         let found = if settings.endpoints { stored(&store, &below, revision).await? } else { Vec::new() };
-        let mut lease = Lease::of(&store, settings.ttl, &found).await?;
+        let ttl = settings.ttl.max(LEAST_TTL);
+        let mut lease = Lease::of(&store, ttl, &found).await?;
         let mut endpoints = Endpoints::default();
         endpoints.found(found, lease.id);
-        let mut keep = ticks(settings.ttl / 3);
-        let mut process = ticks(settings.interval.unwrap_or(settings.ttl));
+        let mut keep = ticks(ttl / 3);
+        let mut process = ticks(settings.interval.unwrap_or(ttl));
         let mut tick = ticks(settings.endpoint_delay.max(Duration::from_millis(10)).mul_f64(1.05));
         let mut to_read = TICKS_TO_READ;
         loop {
@@ -275,7 +279,7 @@ impl Lease {
     /// The one under which `found` was written, by an earlier connection or life of ours, so that it stays. Else a new one.
     async fn of(store: &Store, ttl: Duration, found: &[Row]) -> Result<Self, EtcdError> {
         let mut client = store.client().lease_client();
-        let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX).max(1);
+        let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
         let mut id = 0;
         if let Some(old) = found.iter().map(|row| row.lease).find(|lease| *lease != 0) {
             let left = within(store.endpoint(), client.time_to_live(old, None)).await?;

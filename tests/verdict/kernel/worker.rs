@@ -71,9 +71,13 @@ const LINGER: Duration = Duration::from_millis(2);
 /// How long the kernel may take for what is a matter of moments.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The host forwards; nothing but the rules decides what it takes; it says as little as can be of its own accord.
-const QUIET: [(&str, &str); 18] = [
+/// The host forwards; nothing but the rules decides what it takes; it forgets no connection meanwhile, and says as little as
+/// can be of its own accord.
+const QUIET: [(&str, &str); 20] = [
     ("netfilter/nf_conntrack_checksum", "0"),
+    // All connections are opened before the first packet is sent on one, which takes a busy machine more than 3 s.
+    ("netfilter/nf_conntrack_sctp_timeout_cookie_wait", "120"),
+    ("netfilter/nf_conntrack_sctp_timeout_cookie_echoed", "120"),
     ("ipv4/ip_forward", "1"),
     ("ipv4/conf/all/rp_filter", "0"),
     ("ipv4/conf/default/rp_filter", "0"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -249,8 +249,13 @@ async fn heartbeat(store: &Store, first: Head, revision: &AtomicI64) -> Result<I
 /// Many values at once, on all cores and beside the runtime.
 pub(super) async fn read(values: Vec<Row>, root: String, hasher: RandomState) -> Vec<Stored> {
     let read = spawn_blocking(move || map(&values, |row| Stored::of(row, &root, &hasher)));
-    // Fails when the runtime is being shut down.
-    read.await.unwrap_or_default().into_iter().flatten().collect()
+    match read.await.map_err(JoinError::try_into_panic) {
+        Ok(read) => read.into_iter().flatten().collect(),
+        // Nothing must look as if it had been read.
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is being shut down.
+        Err(Err(_)) => std::future::pending().await,
+    }
 }
 
 /// Between half of it and all of it, so that hosts that lost the store together don't come back together.

@@ -2,69 +2,20 @@
 
 use std::time::Duration;
 
-use felix_rs::config::EtcdAccess;
-use felix_rs::datastore::{Event, etcd};
-use tokio::sync::mpsc::Receiver;
-
-use super::{Etcd, copy, tier};
+use super::{Etcd, copy};
 use crate::Source;
 use crate::contract::contract;
-use crate::grpc_proxy::GrpcProxy;
-use crate::proxy::{Proxy, Way};
 use crate::seen::Seen;
-use crate::server::Server;
-
-/// A server, etcd's proxy, and a way to that.
-struct Shared {
-    server: Server,
-    _shared: GrpcProxy,
-    proxy: Proxy,
-}
-
-impl Shared {
-    fn new() -> Self {
-        let server = Server::start();
-        let shared = GrpcProxy::to(&server.url());
-        let proxy = Proxy::to(shared.address());
-        Self { server, _shared: shared, proxy }
-    }
-
-    fn access(&self) -> EtcdAccess {
-        EtcdAccess { endpoints: vec![self.proxy.url()], ..EtcdAccess::default() }
-    }
-}
-
-impl Source for Shared {
-    fn follow(&self) -> Receiver<Vec<Event>> {
-        etcd::watch(self.access())
-    }
-
-    fn put(&self, object: &str, value: u32) {
-        self.server.put(&tier(object), &format!("{{\"value\":{value}}}"));
-    }
-
-    fn delete(&self, object: &str) {
-        self.server.delete(&tier(object));
-    }
-
-    fn take_away(&self) {
-        self.proxy.set(Way::Closed);
-    }
-
-    fn bring_back(&self) {
-        self.proxy.set(Way::Open);
-    }
-}
 
 mod keeps_the_contract {
     use super::*;
 
-    contract!(Shared::new());
+    contract!(Etcd::shared());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_behind_it() {
-    let mut shared = Shared::new();
+    let mut shared = Etcd::shared();
     shared.put("a", 1);
     let mut seen = Seen::new(shared.follow());
     let mut other = Seen::new(shared.follow());
@@ -84,7 +35,7 @@ async fn a_server_that_is_killed_behind_it() {
 
 /// An idle stream lives, though the proxy does not pass on every question that could show it.
 pub async fn nothing_happens_for_long() {
-    let shared = Shared::new();
+    let shared = Etcd::shared();
     shared.put("a", 1);
     let mut seen = Seen::new(shared.follow());
     seen.until_values(&["1"]).await;
@@ -96,9 +47,7 @@ pub async fn nothing_happens_for_long() {
 
 /// The connection stays, and what comes through it is of another world.
 pub async fn a_backup_is_restored_behind_it() {
-    let server = Server::start();
-    let shared = GrpcProxy::to(&server.url());
-    let mut etcd = Etcd { proxy: Proxy::to(shared.address()), server };
+    let mut etcd = Etcd::shared();
     etcd.put("a", 1);
     etcd.put("b", 2);
     etcd.server.kill();
@@ -120,7 +69,7 @@ pub async fn a_backup_is_restored_behind_it() {
 
 /// The proxy answers, and the server behind it does not.
 pub async fn a_server_hangs_behind_it() {
-    let shared = Shared::new();
+    let shared = Etcd::shared();
     shared.put("a", 1);
     let mut seen = Seen::new(shared.follow());
     seen.until_values(&["1"]).await;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::Receiver;
 
 use crate::Source;
 use crate::contract::contract;
+use crate::grpc_proxy::GrpcProxy;
 use crate::proxy::{Proxy, Way};
 use crate::seen::{Seen, State};
 use crate::server::Server;
@@ -42,6 +43,8 @@ fn complaints(state: &State) -> Vec<String> {
 /// A server, and a way to it.
 struct Etcd {
     server: Server,
+    /// etcd's own proxy in between.
+    _shared: Option<GrpcProxy>,
     proxy: Proxy,
 }
 
@@ -49,7 +52,15 @@ impl Etcd {
     fn new() -> Self {
         let server = Server::start();
         let proxy = Proxy::to(server.address());
-        Self { server, proxy }
+        Self { server, _shared: None, proxy }
+    }
+
+    /// Reached through etcd's own proxy.
+    fn shared() -> Self {
+        let server = Server::start();
+        let shared = GrpcProxy::to(&server.url());
+        let proxy = Proxy::to(shared.address());
+        Self { server, _shared: Some(shared), proxy }
     }
 
     fn access(&self) -> EtcdAccess {

@@ -63,22 +63,27 @@ fn routes(netns: &Netns) -> Result<Vec<String>, String> {
     Ok(lines)
 }
 
-/// The first host's, when all is made.
-fn of_first_host() -> Vec<String> {
-    let mut all: Vec<String> = [
-        "192.168.41.2 dev calia scope link metric 1024",
-        "192.168.41.3 dev calic scope link metric 1024",
-        "192.168.42.0/24 via 172.17.8.102 dev enp0s8 proto 80 metric 1024",
-        "blackhole 192.168.41.0/24 proto 80 metric 1024",
-        "blackhole fd00:41::/64 dev lo proto 80 metric 1024",
-        "fd00:41::2 dev calia metric 1024",
-        "fd00:41::3 dev calic metric 1024",
-        "fd00:42::/64 via fd17::66 dev enp0s8 proto 80 metric 1024",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+/// A host's, when all is made.
+fn of_host(host: usize) -> Vec<String> {
+    let (own, other, ids) = [(41, 42, ["a", "c"]), (42, 41, ["b", "d"])][host];
+    let far = ["172.17.8.102 dev enp0s8", "172.17.8.101 dev enp0s8"][host];
+    let far6 = ["fd17::66 dev enp0s8", "fd17::65 dev enp0s8"][host];
+    let mut all = vec![
+        format!("192.168.{other}.0/24 via {far} proto 80 metric 1024"),
+        format!("blackhole 192.168.{own}.0/24 proto 80 metric 1024"),
+        format!("blackhole fd00:{own}::/64 dev lo proto 80 metric 1024"),
+        format!("fd00:{other}::/64 via {far6} proto 80 metric 1024"),
+    ];
+    for (id, last) in ids.iter().zip(2..) {
+        all.push(format!("192.168.{own}.{last} dev cali{id} scope link metric 1024"));
+        all.push(format!("fd00:{own}::{last} dev cali{id} metric 1024"));
+    }
     all.sort();
     all
+}
+
+fn of_first_host() -> Vec<String> {
+    of_host(0)
 }
 
 fn until(mut good: impl FnMut() -> Verdict) -> Verdict {
@@ -93,10 +98,23 @@ fn until(mut good: impl FnMut() -> Verdict) -> Verdict {
 }
 
 fn until_routes(lab: &Lab, wanted: &[String]) -> Verdict {
+    until_routes_of(lab, 0, wanted)
+}
+
+fn until_routes_of(lab: &Lab, host: usize, wanted: &[String]) -> Verdict {
     until(|| {
-        let found = routes(lab.world.host(0))?;
+        let found = routes(lab.world.host(host))?;
         if found == wanted { Ok(()) } else { Err(difference(wanted, &found)) }
     })
+}
+
+/// Two daemons that have made all: a packet needs the routes of both hosts.
+fn daemons_at_work(lab: &Lab) -> Result<[Daemon<'_>; 2], String> {
+    let daemons = lab.daemons()?;
+    for host in 0..2 {
+        until_routes_of(lab, host, &of_host(host))?;
+    }
+    Ok(daemons)
 }
 
 /// The changes that a daemon has written to the log.
@@ -116,8 +134,7 @@ fn is_in(lines: &[String], line: &str) -> bool {
 /// Plain mode, both families; no route before its chains.
 fn two_hosts(backend: Backend) -> Verdict {
     let lab = lab(backend, "Never")?;
-    let daemons = lab.daemons()?;
-    until_routes(&lab, &of_first_host())?;
+    let daemons = daemons_at_work(&lab)?;
     lab.expect("all is made", ROWS)?;
     let [first, _] = daemons;
     let lines = first.lines(Mark::default());
@@ -132,8 +149,7 @@ fn two_hosts(backend: Backend) -> Verdict {
 
 fn a_restart_writes_nothing(backend: Backend) -> Verdict {
     let lab = lab(backend, "Never")?;
-    let [first, second] = lab.daemons()?;
-    until_routes(&lab, &of_first_host())?;
+    let [first, second] = daemons_at_work(&lab)?;
     let before = routes(lab.world.host(0))?;
     first.kill()?;
     second.terminate()?;
@@ -156,9 +172,8 @@ fn a_restart_writes_nothing(backend: Backend) -> Verdict {
 
 fn interfaces_come_and_go(backend: Backend) -> Verdict {
     let lab = lab(backend, "Never")?;
-    let daemons = lab.daemons()?;
+    let daemons = daemons_at_work(&lab)?;
     let host = lab.world.host(0);
-    until_routes(&lab, &of_first_host())?;
     for lines in [
         // Too short for anybody to see it down.
         "link set calia down\nlink set calia up\n",
@@ -191,8 +206,7 @@ fn interfaces_come_and_go(backend: Backend) -> Verdict {
 
 fn an_address_moves(backend: Backend) -> Verdict {
     let lab = lab(backend, "Never")?;
-    let _daemons = lab.daemons()?;
-    until_routes(&lab, &of_first_host())?;
+    let _daemons = daemons_at_work(&lab)?;
     let [v4, v6] = Family::ALL.map(|family| address("a", family).to_string());
     let other = Family::ALL.map(|family| in_block(0, 77, family).to_string());
     lab.put(
@@ -241,9 +255,8 @@ fn those_of_others(backend: Backend) -> Verdict {
 /// A BIRD's: ours goes while it stands, whatever its metric, and comes back.
 fn another_writers_block(backend: Backend) -> Verdict {
     let lab = lab(backend, "Never")?;
-    let [daemon, _second] = lab.daemons()?;
+    let [daemon, _second] = daemons_at_work(&lab)?;
     let host = lab.world.host(0);
-    until_routes(&lab, &of_first_host())?;
     let theirs = "192.168.42.0/24 via 172.17.8.102 dev enp0s8 proto bird metric 32";
     host.ip("route add 192.168.42.0/24 via 172.17.8.102 proto bird metric 32\n")?;
     let begun = Instant::now();
@@ -274,8 +287,7 @@ fn beside_bird(backend: Backend) -> Verdict {
         println!("there is no bird here: the package bird2 has it");
         return Ok(());
     }
-    let [daemon, _second] = lab.daemons()?;
-    until_routes(&lab, &of_first_host())?;
+    let [daemon, _second] = daemons_at_work(&lab)?;
     let config = lab.scratch().join("bird.conf");
     let text = format!(
         "router id 172.17.8.101;\n{FILTER}\nprotocol device {{}}\n\

@@ -11,7 +11,7 @@ use felix_rs::model::{IpVersion, WorkloadId};
 use felix_rs::routes::{Neighbour, Ownership, Provenance, Route, RouteSet, Target, Tunnel, WantedRoute};
 use felix_rs::sync::routes::{ProgrammedTunnel, RouteStep, plan};
 use felix_rs::system::routes::{Change, Changes, Done, Found, MainTable, RoutesError};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::namespace::ip;
 use crate::{Case, Verdict};
@@ -308,6 +308,7 @@ fn changes_of_others() -> Verdict {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|e| e.to_string())?.block_on(async {
         ip(HOST)?;
+        until_quiet().await?;
         let mut table = table()?;
         let mut found: Found = table.read().map_err(|error| error.to_string())?;
         let mut changes = Changes::open().map_err(|error| error.to_string())?;
@@ -330,8 +331,6 @@ fn changes_of_others() -> Verdict {
             while let Ok(more) = timeout(Duration::from_millis(200), changes.next(Some(table.port()))).await {
                 heard.extend(more.map_err(|error| error.to_string())?);
             }
-            // Of the other interfaces the kernel may still notice that their cables work.
-            heard.retain(|change| !matches!(change, Change::Link { index } if *index != cali1));
             heard.dedup();
             is(&heard, &wanted).map_err(|why| format!("{lines}: {why}"))?;
         }
@@ -345,4 +344,24 @@ fn changes_of_others() -> Verdict {
         }
         is(&own.replace("[]", ""), &String::new())
     })
+}
+
+/// The kernel notices by and by that cables work, and that nobody else has its addresses of IPv6.
+async fn until_quiet() -> Verdict {
+    let look = || -> Result<String, String> {
+        let output = Command::new("ip").args(["address", "show"]).output().map_err(|e| format!("ip: {e}"))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let said = look()?;
+        let own = said.matches("inet6 fe80").count();
+        if own == 6 && !said.contains("tentative") && !said.contains("state DOWN") {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(format!("the interfaces do not settle:\n{said}"));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::value::{
-    Refusal, authority, boolean, decimal, failsafe_port, go_duration, key_prefix, list, mask, net, number,
-    parsed, port_range, refused, word,
+    Refusal, authority, boolean, decimal, failsafe_port, go_duration, key_prefix, list, mask, milliseconds,
+    net, number, parsed, port_range, refused, seconds, word,
 };
 
 /// A parameter's type and bounds. Prints as what is allowed.
@@ -74,7 +74,10 @@ impl Kind {
         match self {
             Self::Boolean => boolean(trimmed).map(|value| value.to_string()),
             Self::Integer { min, max } => integer(trimmed, *min, *max),
-            Self::Seconds | Self::Milliseconds => decimal(trimmed).map(|value| value.to_string()),
+            Self::Seconds => seconds(trimmed).and_then(|_| decimal(trimmed)).map(|value| value.to_string()),
+            Self::Milliseconds => {
+                milliseconds(trimmed).and_then(|_| decimal(trimmed)).map(|value| value.to_string())
+            }
             Self::Text | Self::Secret => Ok(text.to_owned()),
             Self::KeyPart if trimmed.contains('/') => Err(refused(trimmed)),
             Self::KeyPart => Ok(trimmed.to_owned()),
@@ -136,8 +139,8 @@ impl fmt::Display for Kind {
         match self {
             Self::Boolean => f.write_str("true or false"),
             Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
-            Self::Seconds => f.write_str("a number of seconds"),
-            Self::Milliseconds => f.write_str("a number of milliseconds"),
+            Self::Seconds => f.write_str("a number of seconds up to 1000000000"),
+            Self::Milliseconds => f.write_str("a number of milliseconds up to 1000000000000"),
             Self::Text => f.write_str("any text"),
             Self::Secret => f.write_str("any text, which is never shown"),
             Self::KeyPart => f.write_str("any text without `/`"),
@@ -305,6 +308,9 @@ mod tests {
             (Kind::Seconds, "90s", None),
             (Kind::Seconds, "inf", None),
             (Kind::Milliseconds, "garbage", None),
+            (Kind::Milliseconds, "1e13", None),
+            (Kind::Seconds, "1e9", Some("1000000000")),
+            (Kind::Seconds, "10000000000000000000", None),
             (Kind::Text, " as is ", Some(" as is ")),
             (Kind::Secret, " as is ", Some(" as is ")),
             (Kind::KeyPart, " a b ", Some("a b")),

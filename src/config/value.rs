@@ -96,13 +96,24 @@ pub(super) fn decimal(text: &str) -> Result<f64, Refusal> {
     f64::from_str(text).ok().filter(|value| value.is_finite()).ok_or_else(|| refused(text))
 }
 
+/// The longest time that anybody can mean, some 30 years: it can be added to every clock.
+const LONGEST: f64 = 1e9;
+
 /// A number of seconds. Time does not run backwards: less than none is none.
 pub(super) fn seconds(text: &str) -> Result<Duration, Refusal> {
-    Duration::try_from_secs_f64(decimal(text)?.max(0.0)).map_err(|_| refused(text))
+    duration(text, 1.0)
 }
 
 pub(super) fn milliseconds(text: &str) -> Result<Duration, Refusal> {
-    Duration::try_from_secs_f64(decimal(text)?.max(0.0) / 1000.0).map_err(|_| refused(text))
+    duration(text, 1000.0)
+}
+
+fn duration(text: &str, in_a_second: f64) -> Result<Duration, Refusal> {
+    let seconds = decimal(text)?.max(0.0) / in_a_second;
+    match seconds {
+        ..=LONGEST => Duration::try_from_secs_f64(seconds).map_err(|_| refused(text)),
+        _ => Err(refused(text)),
+    }
 }
 
 /// Seconds between two times that something is done; None, never, where there are none.

@@ -44,6 +44,7 @@ pub struct Metrics {
     pub conntrack_removed: IntCounter,
     pub routes: IntGauge,
     pub routes_withheld: IntGauge,
+    pub routes_held_back: IntGauge,
     pub route_changes: IntCounter,
     pub route_errors: IntCounter,
     pub route_reading: Histogram,
@@ -138,7 +139,11 @@ impl Metrics {
             routes: made.gauge("felix_rs_routes", "Routes of ours")?,
             routes_withheld: made.gauge(
                 "felix_rs_routes_withheld",
-                "Routes that are wanted, and left to another program or to a kernel with IP in IP",
+                "Routes that are wanted, and not there: for another program's, or because the kernel has no IP in IP",
+            )?,
+            routes_held_back: made.gauge(
+                "felix_rs_routes_held_back",
+                "Routes that can't be made of what is known: the log and `render --table routes` say why",
             )?,
             route_changes: made.counter(
                 "felix_rs_route_changes",

@@ -15,6 +15,7 @@ mod life;
 mod manifests;
 mod netns;
 mod probe;
+mod quarrels;
 mod refused;
 mod routes;
 mod sandbox;
@@ -42,6 +43,7 @@ type Case = (&'static str, fn(Backend) -> Verdict);
 
 fn main() -> ExitCode {
     let cases: Vec<Case> = [
+        quarrels::CASES,
         flows::CASES,
         closed::CASES,
         life::CASES,

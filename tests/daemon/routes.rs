@@ -21,7 +21,6 @@ pub const CASES: &[Case] = &[
     ("routes::those_of_others", those_of_others),
     ("routes::another_writers_block", another_writers_block),
     ("routes::beside_bird", beside_bird),
-    ("routes::somebody_who_goes_on", somebody_who_goes_on),
     ("routes::a_kernel_without_ipip", a_kernel_without_ipip),
     ("routes::many_that_stay", many_that_stay),
     ("routes::switched_off", switched_off),
@@ -38,7 +37,7 @@ const ROWS: &[Row] = &[
     ("d", "b", Icmp, Passes),
 ];
 
-fn lab(backend: Backend, mode: &str) -> Result<Lab, String> {
+pub fn lab(backend: Backend, mode: &str) -> Result<Lab, String> {
     let lab = Lab::bare(backend)?;
     lab.put("network", &network(mode))?;
     lab.put("policy", &(NET1.to_owned() + LABELLED))?;
@@ -50,7 +49,7 @@ fn lab(backend: Backend, mode: &str) -> Result<Lab, String> {
 const FILTER: &str = "filter not_felix_rs { if krt_source = 80 then reject; accept; }";
 
 /// The main tables of a namespace, a route a line; not what the kernel does by itself.
-fn routes(netns: &Netns) -> Result<Vec<String>, String> {
+pub fn routes(netns: &Netns) -> Result<Vec<String>, String> {
     let mut all = String::new();
     for family in ["-4", "-6"] {
         all += &netns.run(&["ip", family, "route", "show", "table", "main"], "")?;
@@ -82,11 +81,11 @@ fn of_host(host: usize) -> Vec<String> {
     all
 }
 
-fn of_first_host() -> Vec<String> {
+pub fn of_first_host() -> Vec<String> {
     of_host(0)
 }
 
-fn until(mut good: impl FnMut() -> Verdict) -> Verdict {
+pub fn until(mut good: impl FnMut() -> Verdict) -> Verdict {
     let end = Instant::now() + Duration::from_secs(25);
     loop {
         match good() {
@@ -97,7 +96,7 @@ fn until(mut good: impl FnMut() -> Verdict) -> Verdict {
     }
 }
 
-fn until_routes(lab: &Lab, wanted: &[String]) -> Verdict {
+pub fn until_routes(lab: &Lab, wanted: &[String]) -> Verdict {
     until_routes_of(lab, 0, wanted)
 }
 
@@ -127,7 +126,7 @@ fn written(daemon: &Daemon, from: Mark) -> Vec<String> {
     lines.iter().filter(is_step).map(|line| line["message"].to_string()).collect()
 }
 
-fn is_in(lines: &[String], line: &str) -> bool {
+pub fn is_in(lines: &[String], line: &str) -> bool {
     lines.iter().any(|found| found == line)
 }
 
@@ -314,34 +313,6 @@ fn beside_bird(backend: Backend) -> Verdict {
         None => Ok(()),
         Some(fight) => Err(fight.to_string()),
     }
-}
-
-/// It is given way to, and named.
-fn somebody_who_goes_on(backend: Backend) -> Verdict {
-    let lab = lab(backend, "Never")?;
-    let mut daemon = lab.daemon(0)?;
-    let host = lab.world.host(0);
-    until_routes(&lab, &of_first_host())?;
-    let ours = "blackhole 192.168.41.0/24 proto 80 metric 1024";
-    for _ in 0..4 {
-        until(|| match is_in(&routes(host)?, ours) {
-            true => Ok(()),
-            false => Err("it is not made again".to_owned()),
-        })?;
-        host.ip("route replace blackhole 192.168.41.0/24 proto 80 metric 1024 mtu 1000\n")?;
-        until(|| match routes(host)?.iter().any(|line| line.contains("mtu 1000")) {
-            true => Err("it is not put right".to_owned()),
-            false => Ok(()),
-        })
-        .or_else(|_| daemon.hear_of(Mark::default(), "keeps undoing").map(drop))?;
-    }
-    daemon.hear_of(Mark::default(), "protocol 80 (felix), keeps undoing").map(drop)?;
-    // Everything else goes on.
-    host.ip("route del 192.168.41.2/32 dev calia\n")?;
-    until(|| match is_in(&routes(host)?, "192.168.41.2 dev calia scope link metric 1024") {
-        true => Ok(()),
-        false => Err("another route is not made again".to_owned()),
-    })
 }
 
 /// One word about it, and all else works. In a kernel that has it, tests/vm is for that.

@@ -70,8 +70,8 @@ enum Wake {
     Source(Option<Vec<Event>>),
     /// Interfaces have changed.
     Links(Option<Vec<LinkChange>>),
-    /// Other routers lead to the hosts.
-    Gateways,
+    /// Other routers lead to the hosts; false: routes are no longer kept.
+    Gateways(bool),
     /// It is time.
     Due(Task),
     /// SIGHUP: read everything anew.
@@ -185,6 +185,9 @@ impl Daemon {
                 Wake::Links(None) => {
                     return Err(Failure::Usage("interfaces are no longer followed".to_owned()));
                 }
+                Wake::Gateways(false) => {
+                    return Err(Failure::Usage("routes are no longer kept".to_owned()));
+                }
                 wake => self.take(wake),
             }
             if self.is_due() && !self.settle().await {
@@ -217,7 +220,7 @@ impl Daemon {
             task = time => Wake::Due(task),
             events = self.source.recv() => Wake::Source(events),
             changes = self.link_changes.recv() => Wake::Links(changes),
-            () = self.routing.gateways_changed() => Wake::Gateways,
+            changed = self.routing.gateways_changed() => Wake::Gateways(changed),
         }
     }
 
@@ -231,10 +234,10 @@ impl Daemon {
                 self.routing.distrust();
                 self.want();
             }
-            Wake::Gateways => self.want(),
+            Wake::Gateways(true) => self.want(),
             Wake::Due(task) => self.do_task(task),
             // The loop has ended by now.
-            Wake::Terminate | Wake::Source(None) | Wake::Links(None) => {}
+            Wake::Terminate | Wake::Source(None) | Wake::Links(None) | Wake::Gateways(false) => {}
         }
     }
 

@@ -70,11 +70,9 @@ impl Routing {
         Self { wanted, gateways, distrust: 0 }
     }
 
-    /// Waits until other routers lead to the hosts than before.
-    pub(super) async fn gateways_changed(&mut self) {
-        if self.gateways.changed().await.is_err() {
-            pending().await
-        }
+    /// Waits until other routers lead to the hosts than before. False: routes are no longer kept, by a fault of ours.
+    pub(super) async fn gateways_changed(&mut self) -> bool {
+        self.gateways.changed().await.is_ok()
     }
 
     /// What is known of the host's interfaces.
@@ -268,7 +266,7 @@ impl Task {
         match done {
             Some((keeper, account)) => {
                 self.keeper = Some(keeper);
-                self.plan_next(&account, wanted);
+                self.plan_next(&account, started.elapsed(), wanted);
                 self.news.tell(account);
             }
             // It has panicked; a new one begins anew.
@@ -307,21 +305,20 @@ impl Task {
     }
 
     /// When to go to work again, if nothing happens.
-    fn plan_next(&mut self, account: &Account, wanted: &Wanted) {
+    fn plan_next(&mut self, account: &Account, took: Duration, wanted: &Wanted) {
         let now = Instant::now();
         if let Some(took) = account.read {
             self.rest = now + took * REST;
             self.refresh_at = wanted.refresh.map(|refresh| now + refresh);
         }
-        if *account.gateways != **self.gateways.borrow() {
-            self.gateways.send_replace(Arc::clone(&account.gateways));
+        if account.failure.is_some() {
+            // Tries are counted, whatever was due.
+            self.rest = now + took * REST;
+            self.refresh_at = None;
+        } else {
+            self.wait_for_answer(account, now);
         }
-        let answer_until = self.answer_until.take().unwrap_or(now + ANSWER);
-        if account.waits {
-            self.answer_until = Some(answer_until);
-            self.by(answer_until);
-        }
-        if account.failure.is_some() || account.vanished {
+        if account.failure.is_some() || account.refusal.is_some() || account.vanished {
             self.stale = true;
             let again = now + self.retries.wait();
             self.by(again);
@@ -332,6 +329,18 @@ impl Task {
             self.by(at.max(now));
         }
     }
+
+    /// The main loop makes routes anew where other routers lead to the hosts.
+    fn wait_for_answer(&mut self, account: &Account, now: Instant) {
+        if *account.gateways != **self.gateways.borrow() {
+            self.gateways.send_replace(Arc::clone(&account.gateways));
+        }
+        let answer_until = self.answer_until.take().unwrap_or(now + ANSWER);
+        if account.waits {
+            self.answer_until = Some(answer_until);
+            self.by(answer_until);
+        }
+    }
 }
 
 /// Never, where there is no such time.
@@ -339,5 +348,89 @@ async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::Metrics;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn task() -> Task {
+        let (_, to_keep) = watch::channel(None);
+        let (found, _) = watch::channel(Arc::from([]));
+        let news = News::new(Shared::new(Metrics::new("host").unwrap()));
+        Task::new(to_keep, found, Tools::new("", SECOND), news)
+    }
+
+    fn wanted() -> Wanted {
+        let routes = RouteSet {
+            routes: Default::default(),
+            neighbours: Default::default(),
+            tunnel: None,
+            held_back: Vec::new(),
+            ownership: crate::routes::Ownership {
+                families: Vec::new(),
+                tunnel: false,
+                routing: Default::default(),
+                prefixes: Vec::new(),
+                pools: Vec::new(),
+            },
+        };
+        Wanted {
+            routes: Arc::new(routes),
+            gateways: Arc::from([]),
+            hosts: Arc::default(),
+            refresh: Some(90 * SECOND),
+            patience: SECOND,
+            distrust: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_read_is_tried_ever_more_rarely() {
+        let (mut task, wanted) = (task(), wanted());
+        // A refresh that is long due must not hurry it.
+        task.refresh_at = Some(Instant::now());
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            let account = Account { failure: Some("no sockets".to_owned()), ..Account::default() };
+            let before = Instant::now();
+            task.due = None;
+            task.plan_next(&account, Duration::ZERO, &wanted);
+            waits.push(task.due.unwrap() - before);
+        }
+        assert!(
+            waits.iter().zip([1, 2, 4, 8]).all(|(wait, times)| *wait >= FIRST_RETRY * times),
+            "{waits:?}"
+        );
+        // It works again, and goes on as ever.
+        task.due = None;
+        let account = Account { read: Some(Duration::ZERO), ..Account::default() };
+        task.plan_next(&account, Duration::ZERO, &wanted);
+        assert!(task.due.unwrap() > Instant::now() + 60 * SECOND);
+    }
+
+    #[tokio::test]
+    async fn a_reading_that_fails_for_long_is_not_hurried_by_others() {
+        let (mut task, wanted) = (task(), wanted());
+        let account =
+            Account { failure: Some("they change whenever they are read".to_owned()), ..Account::default() };
+        task.plan_next(&account, 6 * SECOND, &wanted);
+        task.due = None;
+        task.hear(&[Change::Route]);
+        assert!(task.due.unwrap() > Instant::now() + 50 * SECOND);
+    }
+
+    /// The main loop must not go on as if routes were kept.
+    #[tokio::test]
+    async fn the_end_of_the_task_is_heard_of() {
+        let (wanted, _) = watch::channel(None);
+        let (found, gateways) = watch::channel(Arc::from([]));
+        let mut routing = Routing { wanted, gateways, distrust: 0 };
+        drop(found);
+        assert!(!routing.gateways_changed().await);
     }
 }

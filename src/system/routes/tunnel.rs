@@ -1,12 +1,17 @@
 //! What of `tunl0` netlink does not do.
 
-use tracing::{debug, warn};
+use std::time::Duration;
+
+use tracing::debug;
 
 use crate::routes::TUNNEL;
 use crate::system::tool::{Job, ToolError, Tools};
 
 /// The last kernel, by its first two numbers, that offloads checksums of encapsulated packets wrongly.
 const LAST_WRONG: (u32, u32) = (5, 7);
+
+/// Either takes a moment; what waits for them must not wait for long.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Loads the module, where that is possible: in a container, say, it isn't, and the kernel may have it built in.
 pub async fn prepare(tools: &Tools) {
@@ -16,20 +21,18 @@ pub async fn prepare(tools: &Tools) {
 }
 
 /// Has the host compute checksums where the kernel would have the hardware do it wrongly (reference §10.5).
-pub async fn correct_checksums(tools: &Tools, release: &str) {
-    if !offloads_wrongly(release) {
-        return;
-    }
-    if let Err(error) = run(tools, "ethtool", &["-K", TUNNEL, "tx", "off"]).await {
-        warn!(
-            "this kernel, {release}, may send wrong checksums through {TUNNEL}, and they can't be computed here: {error}; \
-             install the package ethtool"
-        );
+///
+/// # Errors
+/// They may be wrong.
+pub async fn correct_checksums(tools: &Tools, release: &str) -> Result<(), ToolError> {
+    match offloads_wrongly(release) {
+        true => run(tools, "ethtool", &["-K", TUNNEL, "tx", "off"]).await.map(drop),
+        false => Ok(()),
     }
 }
 
 async fn run(tools: &Tools, tool: &str, arguments: &[&str]) -> Result<String, ToolError> {
-    tools.run(Job { tool, arguments, input: None, writes: true, deadline: tools.deadline() }).await
+    tools.run(Job { tool, arguments, input: None, writes: true, deadline: DEADLINE }).await
 }
 
 /// A release that can't be read is a new one.

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Wanted;
-use super::truces::{Truces, device, object};
-use crate::routes::{Gateway, Ownership, RouteSet};
+use super::truces::{Object, Truces, device, needs_tunnel, object};
+use crate::routes::{Gateway, HeldBack, Ownership, RouteSet, TUNNEL};
 use crate::sync::routes::{self, ProgrammedTunnel, RouteStep, Withheld};
 use crate::system::routes::{Done, Found, MainTable, RoutesError, correct_checksums, prepare};
 use crate::system::tool::Tools;
@@ -41,10 +41,12 @@ pub(super) struct Keeper {
     /// When workloads' interfaces were first seen, by number.
     seen: BTreeMap<u32, (Arc<str>, Instant)>,
     truces: Truces,
-    /// What the kernel was last made to be, wholly.
+    /// What the kernel was last made to be.
     settled: Option<Arc<RouteSet>>,
-    /// Checksums, of the tunnel that is there now.
-    corrected: bool,
+    /// But for these: they were refused, or their interface went.
+    unsettled: BTreeSet<Object>,
+    /// The number of the tunnel whose checksums were looked at, and whether they are right.
+    corrected: Option<(u32, bool)>,
     distrust: u32,
 }
 
@@ -62,12 +64,15 @@ pub(super) struct Account {
     pub(super) mended: usize,
     pub(super) refused: usize,
     /// The first reason why not all is as wanted.
+    pub(super) refusal: Option<String>,
+    /// Why nothing could be looked at.
     pub(super) failure: Option<String>,
     /// An interface went meanwhile: look again.
     pub(super) vanished: bool,
     /// Of ours that are there, or are withheld.
     pub(super) wanted: usize,
     pub(super) withheld: Vec<Withheld>,
+    pub(super) held_back: Vec<HeldBack>,
     /// Why there is no tunnel, although one is wanted.
     pub(super) no_ipip: Option<String>,
     /// For people: who keeps changing what.
@@ -89,7 +94,8 @@ impl Keeper {
             seen: BTreeMap::new(),
             truces: Truces::default(),
             settled: None,
-            corrected: false,
+            unsettled: BTreeSet::new(),
+            corrected: None,
             distrust: 0,
         }
     }
@@ -124,15 +130,15 @@ impl Keeper {
         if std::mem::replace(&mut self.distrust, wanted.distrust) != wanted.distrust {
             self.stale = true;
             self.no_ipip = None;
+            self.truces = Truces::default();
         }
-        let mut account = Account { wanted: wanted.routes.routes.len(), ..Account::default() };
+        let RouteSet { routes, held_back, .. } = &*wanted.routes;
+        let mut account =
+            Account { wanted: routes.len(), held_back: held_back.clone(), ..Account::default() };
         if let Err(error) = self.try_to_keep(wanted, may_wait, &mut account) {
             account.failure = Some(with_help(&error));
             // What its socket still holds is for nobody.
             self.table = None;
-        }
-        if account.failure.is_some() || account.vanished {
-            self.settled = None;
         }
         account
     }
@@ -154,16 +160,26 @@ impl Keeper {
             account.waits = true;
         } else {
             self.touched.clear();
-            let undone = self.settled.as_ref().is_some_and(|settled| Arc::ptr_eq(settled, &wanted.routes));
-            self.settled = Some(Arc::clone(&wanted.routes));
-            let touched = undone.then_some(&touched);
-            self.carry_out(&wanted.routes, &mut table, &mut found, touched, account)?;
+            let touched = self.settle(&wanted.routes).then_some(&touched);
+            self.carry_out(&wanted.routes, &mut table, &mut found, touched, account);
         }
         self.given.clone_from(&found.programmed.given);
         self.stale = false;
         self.found = Some(found);
         self.table = Some(table);
         Ok(())
+    }
+
+    /// From now on the kernel is to be so. Whether it was to be so before: then others have undone what is to be done.
+    fn settle(&mut self, wanted: &Arc<RouteSet>) -> bool {
+        match self.settled.replace(Arc::clone(wanted)) {
+            Some(before) if Arc::ptr_eq(&before, wanted) => true,
+            Some(before) => {
+                self.truces.forget_changed(&before, wanted);
+                false
+            }
+            None => false,
+        }
     }
 
     /// The kernel as it is.
@@ -180,7 +196,7 @@ impl Keeper {
             ProgrammedTunnel::Absent if self.no_ipip.is_some() => {
                 found.programmed.tunnel = ProgrammedTunnel::Impossible;
             }
-            ProgrammedTunnel::Absent | ProgrammedTunnel::Impossible => self.corrected = false,
+            ProgrammedTunnel::Absent | ProgrammedTunnel::Impossible => {}
         }
         Ok(found)
     }
@@ -213,41 +229,64 @@ impl Keeper {
         found: &mut Found,
         touched: Option<&BTreeSet<Arc<str>>>,
         account: &mut Account,
-    ) -> Result<(), RoutesError> {
-        let now = Instant::now();
+    ) {
+        let mut round = Round {
+            now: Instant::now(),
+            touched,
+            unsettled_before: std::mem::take(&mut self.unsettled),
+            counted: BTreeSet::new(),
+        };
         let mut plan = routes::plan(wanted, &found.programmed);
         if plan.steps().any(|step| *step == RouteStep::CreateTunnel) {
-            self.create_tunnel(table, found)?;
+            // That may take long, or fail: all else comes first.
+            for step in plan.steps().filter(|step| !needs_tunnel(step, wanted)) {
+                self.take_step(step, table, found, &mut round, account);
+            }
+            self.create_tunnel(table, found, &mut round, account);
             plan = routes::plan(wanted, &found.programmed);
         }
-        let mut rounds = BTreeSet::new();
-        for step in plan.steps() {
-            let object = object(step);
-            if let Some(until) = self.truces.stands(&object, now) {
-                account.next = account.next.map_or(Some(until), |next| Some(next.min(until)));
-                continue;
-            }
-            let is_drift =
-                touched.is_some_and(|touched| device(step).is_none_or(|device| !touched.contains(device)));
-            if is_drift && rounds.insert(object.clone()) {
-                let truce = self.truces.round(object, step, &found.programmed, now);
-                if let Some((until, said)) = truce {
-                    account.truces.push(said);
-                    account.next = account.next.map_or(Some(until), |next| Some(next.min(until)));
-                    continue;
-                }
-            }
-            account.mended += usize::from(is_drift);
-            self.do_step(step, table, found, account);
+        let is_there = found.programmed.tunnel != ProgrammedTunnel::Absent;
+        for step in plan.steps().filter(|step| is_there || !needs_tunnel(step, wanted)) {
+            self.take_step(step, table, found, &mut round, account);
         }
         account.withheld = plan.withheld().to_vec();
         account.no_ipip = self.no_ipip.clone().filter(|_| wanted.tunnel.is_some());
-        self.correct_checksums(wanted, found);
-        self.truces.end(now);
-        Ok(())
+        self.correct_checksums(wanted, found, account.read.is_some());
+        self.truces.end(round.now);
     }
 
-    fn do_step(&mut self, step: &RouteStep, table: &mut MainTable, found: &mut Found, account: &mut Account) {
+    /// Does a step, unless others are to have their way for a while.
+    fn take_step(
+        &mut self,
+        step: &RouteStep,
+        table: &mut MainTable,
+        found: &mut Found,
+        round: &mut Round<'_>,
+        account: &mut Account,
+    ) {
+        let object = object(step);
+        let may_be_done = round.counted.contains(&object);
+        if let Some(until) = self.truces.stands(&object, round.now).filter(|_| !may_be_done) {
+            account.look_by(until);
+            return;
+        }
+        if round.is_drift(step, &object) {
+            account.mended += 1;
+            if round.counted.insert(object.clone()) {
+                account.truces.extend(self.truces.round(object.clone(), step, &found.programmed, round.now));
+            }
+        }
+        self.do_step(step, object, table, found, account);
+    }
+
+    fn do_step(
+        &mut self,
+        step: &RouteStep,
+        object: Object,
+        table: &mut MainTable,
+        found: &mut Found,
+        account: &mut Account,
+    ) {
         let result = table.carry_out(step, found);
         debug!(
             writes = true,
@@ -260,40 +299,102 @@ impl Keeper {
                 account.made += 1;
                 found.programmed.take(step);
             }
-            Ok(Done::Vanished) => account.vanished = true,
+            Ok(Done::Vanished) => {
+                account.vanished = true;
+                self.unsettled.insert(object);
+            }
             Err(error) => {
-                account.refused += 1;
-                account.failure.get_or_insert_with(|| with_help(&error));
+                account.refuse(&error);
+                self.unsettled.insert(object);
             }
         }
     }
 
-    /// Nothing else waits for it: where there is none, only what would lead through it is not made.
-    fn create_tunnel(&mut self, table: &mut MainTable, found: &mut Found) -> Result<(), RoutesError> {
+    /// Where there can be none, only what would lead through it is not made.
+    fn create_tunnel(
+        &mut self,
+        table: &mut MainTable,
+        found: &mut Found,
+        round: &mut Round<'_>,
+        account: &mut Account,
+    ) {
+        if let Some(until) = self.truces.stands(&Object::Tunnel, round.now) {
+            account.look_by(until);
+            return;
+        }
+        let step = RouteStep::CreateTunnel;
+        if round.is_drift(&step, &Object::Tunnel) {
+            account.mended += 1;
+            account.truces.extend(self.truces.round(Object::Tunnel, &step, &found.programmed, round.now));
+        }
         Handle::current().block_on(prepare(&self.tools));
-        match table.carry_out(&RouteStep::CreateTunnel, found) {
-            Ok(Done::Made | Done::Vanished) => {
-                let (given, fresh) = (found.programmed.given.clone(), found.programmed.fresh.clone());
-                *found = table.read()?;
-                (found.programmed.given, found.programmed.fresh) = (given, fresh);
-                Ok(())
+        let made = table.carry_out(&step, found).and_then(|_| table.read());
+        match made {
+            Ok(mut read) => {
+                account.made += 1;
+                read.programmed.given.clone_from(&found.programmed.given);
+                read.programmed.fresh.clone_from(&found.programmed.fresh);
+                *found = read;
             }
             Err(error @ RoutesError::NoIpip { .. }) => {
                 self.no_ipip = Some(with_help(&error));
                 found.programmed.tunnel = ProgrammedTunnel::Impossible;
-                Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                account.refuse(&error);
+                self.unsettled.insert(Object::Tunnel);
+            }
         }
     }
 
-    /// Once for each tunnel.
-    fn correct_checksums(&mut self, wanted: &RouteSet, found: &Found) {
-        let is_there = matches!(found.programmed.tunnel, ProgrammedTunnel::There { .. });
-        if wanted.tunnel.is_some() && is_there && !std::mem::replace(&mut self.corrected, true) {
-            let release = fs::read_to_string(RELEASE).unwrap_or_default();
-            Handle::current().block_on(correct_checksums(&self.tools, &release));
+    /// Once for each tunnel; where it can't be done, again with each reading.
+    fn correct_checksums(&mut self, wanted: &RouteSet, found: &Found, has_read: bool) {
+        let Some(index) = found.index(TUNNEL).filter(|_| wanted.tunnel.is_some()) else { return };
+        let before = self.corrected.filter(|(number, _)| *number == index).map(|(_, is_right)| is_right);
+        if before == Some(true) || (before == Some(false) && !has_read) {
+            return;
         }
+        let release = fs::read_to_string(RELEASE).unwrap_or_default();
+        let result = Handle::current().block_on(correct_checksums(&self.tools, &release));
+        if let (Err(error), None) = (&result, before) {
+            warn!(
+                "this kernel, {}, may send wrong checksums through {TUNNEL}, and they can't be computed here: {error}; \
+                 install the package ethtool",
+                release.trim()
+            );
+        }
+        self.corrected = Some((index, result.is_ok()));
+    }
+}
+
+/// What is known while steps are taken.
+struct Round<'a> {
+    now: Instant,
+    touched: Option<&'a BTreeSet<Arc<str>>>,
+    /// What was not as wanted already.
+    unsettled_before: BTreeSet<Object>,
+    /// Of these it was noted that somebody has undone them.
+    counted: BTreeSet<Object>,
+}
+
+impl Round<'_> {
+    /// It only puts right what somebody has changed.
+    fn is_drift(&self, step: &RouteStep, object: &Object) -> bool {
+        self.touched.is_some_and(|touched| {
+            !self.unsettled_before.contains(object)
+                && device(step).is_none_or(|device| !touched.contains(device))
+        })
+    }
+}
+
+impl Account {
+    fn look_by(&mut self, at: Instant) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+
+    fn refuse(&mut self, error: &RoutesError) {
+        self.refused += 1;
+        self.refusal.get_or_insert_with(|| with_help(error));
     }
 }
 

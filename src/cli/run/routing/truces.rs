@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 
 use super::super::fight::Fight;
-use crate::routes::Target;
+use crate::routes::{Route, RouteSet, TUNNEL, Target};
 use crate::sync::routes::{ProgrammedRoutes, Protocol, RouteStep};
 
 /// What a step changes.
@@ -17,9 +17,14 @@ pub(super) enum Object {
     Route(IpNet),
     Neighbour(Arc<str>, Ipv4Addr),
     Tunnel,
+    TunnelMtu,
+    TunnelAddress(Ipv4Addr),
+    TunnelUp,
 }
 
 /// Fights about routes, each by itself: who is at odds with us about one of them does not keep us from the others.
+///
+/// What was undone is put right each time, and then left for a while; so it stays right where nobody undoes it any more.
 #[derive(Default)]
 pub(super) struct Truces {
     fights: BTreeMap<Object, Of>,
@@ -36,14 +41,14 @@ impl Truces {
         self.fights.get(object)?.until.filter(|until| *until > now)
     }
 
-    /// Somebody has undone what the step is to do again; until when it is left, and what is to be said of it.
+    /// Somebody has undone what the step does again; what is to be said of it where it is left alone from now on.
     pub(super) fn round(
         &mut self,
         object: Object,
         step: &RouteStep,
         programmed: &ProgrammedRoutes,
         now: Instant,
-    ) -> Option<(Instant, String)> {
+    ) -> Option<String> {
         let of = self.fights.entry(object).or_insert_with(|| Of { fight: Fight::new(), until: None });
         let truce = of.fight.round(now)?;
         of.until = Some(now + truce);
@@ -51,7 +56,21 @@ impl Truces {
             || "another program keeps undoing".to_owned(),
             |protocol| format!("another program, whose routes are of protocol {protocol}, keeps undoing"),
         );
-        Some((now + truce, format!("{who} `{step}`; it is left so for {} s", truce.as_secs())))
+        Some(format!("{who} `{step}`; it is done once more, and not again for {} s", truce.as_secs()))
+    }
+
+    /// What is wanted anew was never fought about.
+    pub(super) fn forget_changed(&mut self, before: &RouteSet, now: &RouteSet) {
+        self.fights.retain(|object, _| match object {
+            Object::Route(net) => before.routes.get(net) == now.routes.get(net),
+            Object::Neighbour(device, address) => {
+                let key = (Arc::clone(device), *address);
+                before.neighbours.get(&key) == now.neighbours.get(&key)
+            }
+            Object::Tunnel | Object::TunnelMtu | Object::TunnelAddress(_) | Object::TunnelUp => {
+                before.tunnel == now.tunnel
+            }
+        });
     }
 
     /// Forgets what has been left in peace.
@@ -86,11 +105,11 @@ pub(super) fn object(step: &RouteStep) -> Object {
         | RouteStep::ReplaceNeighbour { device, address, mac: _ } => {
             Object::Neighbour(Arc::clone(device), *address)
         }
-        RouteStep::CreateTunnel
-        | RouteStep::SetTunnelMtu(_)
-        | RouteStep::AddTunnelAddress(_)
-        | RouteStep::RaiseTunnel
-        | RouteStep::RemoveTunnelAddress(_) => Object::Tunnel,
+        RouteStep::CreateTunnel => Object::Tunnel,
+        RouteStep::SetTunnelMtu(_) => Object::TunnelMtu,
+        RouteStep::AddTunnelAddress(address) => Object::TunnelAddress(*address),
+        RouteStep::RemoveTunnelAddress(net) => Object::TunnelAddress(net.addr()),
+        RouteStep::RaiseTunnel => Object::TunnelUp,
     }
 }
 
@@ -98,11 +117,7 @@ pub(super) fn object(step: &RouteStep) -> Object {
 pub(super) fn device(step: &RouteStep) -> Option<&str> {
     match step {
         RouteStep::DeleteRoute(route) => route.device.as_deref(),
-        RouteStep::ReplaceRoute(route) => match &route.target {
-            Target::Blackhole => None,
-            Target::Link(device) => Some(device),
-            Target::Via { gateway: _, device, onlink: _ } => device.as_deref(),
-        },
+        RouteStep::ReplaceRoute(route) => way_out(route),
         RouteStep::DeleteNeighbour { device, .. } | RouteStep::ReplaceNeighbour { device, .. } => {
             Some(device)
         }
@@ -115,10 +130,36 @@ pub(super) fn device(step: &RouteStep) -> Option<&str> {
     }
 }
 
+/// It can't be done, or would be a gap, as long as there is no tunnel.
+pub(super) fn needs_tunnel(step: &RouteStep, wanted: &RouteSet) -> bool {
+    match step {
+        RouteStep::DeleteRoute(there) => {
+            let wanted = wanted.routes.get(&there.destination);
+            wanted.is_some_and(|wanted| way_out(&wanted.route) == Some(TUNNEL))
+        }
+        RouteStep::ReplaceRoute(route) => way_out(route) == Some(TUNNEL),
+        RouteStep::DeleteNeighbour { .. } | RouteStep::ReplaceNeighbour { .. } => false,
+        RouteStep::CreateTunnel
+        | RouteStep::SetTunnelMtu(_)
+        | RouteStep::AddTunnelAddress(_)
+        | RouteStep::RaiseTunnel
+        | RouteStep::RemoveTunnelAddress(_) => true,
+    }
+}
+
+fn way_out(route: &Route) -> Option<&str> {
+    match &route.target {
+        Target::Blackhole => None,
+        Target::Link(device) => Some(device),
+        Target::Via { gateway: _, device, onlink: _ } => device.as_deref(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::routes::Route;
 
     #[test]
     fn who_keeps_changing_a_route_is_named() {
@@ -134,8 +175,9 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(truces.round(object(&step), &step, &programmed, now), None);
         }
-        let (until, said) = truces.round(object(&step), &step, &programmed, now).unwrap();
+        let said = truces.round(object(&step), &step, &programmed, now).unwrap();
         assert!(said.starts_with("another program, whose routes are of protocol 12 (bird), keeps"), "{said}");
+        let until = now + Duration::from_secs(15);
         assert_eq!(truces.stands(&object(&step), now), Some(until));
         assert_eq!(truces.stands(&object(&step), until), None);
         assert_eq!(truces.stands(&Object::Tunnel, now), None);

@@ -43,7 +43,7 @@ pub(super) struct Keeper {
     truces: Truces,
     /// What the kernel was last made to be.
     settled: Option<Arc<RouteSet>>,
-    /// But for these: they were refused, or their interface went.
+    /// But for these: they were refused, their interface went, or they are left to another program.
     unsettled: BTreeSet<Object>,
     /// The number of the tunnel whose checksums were looked at, and whether they are right.
     corrected: Option<(u32, bool)>,
@@ -233,10 +233,14 @@ impl Keeper {
         let mut round = Round {
             now: Instant::now(),
             touched,
-            unsettled_before: std::mem::take(&mut self.unsettled),
+            unsettled: std::mem::take(&mut self.unsettled),
             counted: BTreeSet::new(),
         };
         let mut plan = routes::plan(wanted, &found.programmed);
+        // Whoever makes a route that we give way to, or takes it away again, undoes nothing of ours.
+        let left = plan.withheld().iter().map(|withheld| Object::Route(withheld.destination));
+        round.unsettled.extend(left.clone());
+        self.unsettled.extend(left);
         if plan.steps().any(|step| *step == RouteStep::CreateTunnel) {
             // That may take long, or fail: all else comes first.
             for step in plan.steps().filter(|step| !needs_tunnel(step, wanted)) {
@@ -371,8 +375,8 @@ impl Keeper {
 struct Round<'a> {
     now: Instant,
     touched: Option<&'a BTreeSet<Arc<str>>>,
-    /// What was not as wanted already.
-    unsettled_before: BTreeSet<Object>,
+    /// What was not as wanted already, or is not to be ours any more.
+    unsettled: BTreeSet<Object>,
     /// Of these it was noted that somebody has undone them.
     counted: BTreeSet<Object>,
 }
@@ -381,8 +385,7 @@ impl Round<'_> {
     /// It only puts right what somebody has changed.
     fn is_drift(&self, step: &RouteStep, object: &Object) -> bool {
         self.touched.is_some_and(|touched| {
-            !self.unsettled_before.contains(object)
-                && device(step).is_none_or(|device| !touched.contains(device))
+            !self.unsettled.contains(object) && device(step).is_none_or(|device| !touched.contains(device))
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::netns::{self, Backend};
 use crate::world::{self, HOSTS, Row, World};
 
 /// How long something may take of which the log tells nothing.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(25);
 
 pub struct Lab {
     pub world: World,
@@ -30,6 +30,11 @@ impl Lab {
     /// Where nobody has made routes.
     pub fn bare(backend: Backend) -> Result<Self, String> {
         Self::of(World::bare()?, backend)
+    }
+
+    /// The same with four hosts.
+    pub fn wide(backend: Backend) -> Result<Self, String> {
+        Self::of(World::wide()?, backend)
     }
 
     fn of(world: World, backend: Backend) -> Result<Self, String> {

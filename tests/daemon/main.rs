@@ -2,7 +2,8 @@
 //! (network, mounts, processes): there it joins two hosts by a cable, as the field report does by hand, starts daemons
 //! and sends packets between containers.
 //!
-//! Needs root, and etcd. `FELIX_RS_SKIP_KERNEL=1` leaves these tests out and counts them as ignored.
+//! Needs root, and etcd. `FELIX_RS_SKIP_KERNEL=1` leaves these tests out and counts them as ignored. So count those that
+//! need a kernel with bridges where it has none, and why is said.
 
 mod closed;
 mod daemon;
@@ -12,6 +13,7 @@ mod flows;
 mod host;
 mod lab;
 mod life;
+mod main_table;
 mod manifests;
 mod netns;
 mod probe;
@@ -24,6 +26,7 @@ mod scale;
 mod server;
 mod shims;
 mod store;
+mod topologies;
 #[path = "../kernel/worker.rs"]
 mod worker;
 mod world;
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         host::CASES,
         refused::CASES,
         routes::CASES,
+        topologies::CASES,
         scale::CASES,
         store::CASES,
     ]
@@ -58,16 +62,35 @@ fn main() -> ExitCode {
     if let Some((name, backend)) = sandbox::asked() {
         return sandbox::work(&name, &backend, &cases);
     }
-    let skip = env::var_os("FELIX_RS_SKIP_KERNEL").is_some_and(|value| value == "1");
-    let trials = cases.iter().flat_map(|(name, _)| Backend::ALL.map(|backend| trial(name, backend)));
+    let skip = is("FELIX_RS_SKIP_KERNEL", "1");
+    let lacking = if skip { Vec::new() } else { lacking() };
+    let trials = cases.iter().flat_map(|(name, _)| {
+        let left_out = lacking.iter().any(|part| name.starts_with(part));
+        Backend::ALL.map(|backend| trial(name, backend).with_ignored_flag(skip || left_out))
+    });
     let refusal = Trial::test("harness::the_own_namespace_is_never_written_to", || {
         match sandbox::carry_out_at_home("flows::a_policy_comes_and_goes", Backend::Nft) {
             Err(said) if said.contains(worker::REFUSED) => Ok(()),
             other => Err(format!("{other:?}").into()),
         }
     });
-    let trials = trials.chain([refusal]).map(|trial| trial.with_ignored_flag(skip)).collect();
+    let trials = trials.chain([refusal.with_ignored_flag(skip)]).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn is(name: &str, wanted: &str) -> bool {
+    env::var_os(name).is_some_and(|value| value == wanted)
+}
+
+/// How the names of trials begin that need what is not there, which is said.
+fn lacking() -> Vec<&'static str> {
+    let needs = [("topologies::", topologies::check())];
+    let lacking = needs.into_iter().filter_map(|(part, needed)| Some((part, needed.err()?)));
+    let say = |(part, why): (&'static str, String)| {
+        eprintln!("tests/daemon, {part} is left out: {why}");
+        part
+    };
+    lacking.map(say).collect()
 }
 
 fn trial(name: &'static str, backend: Backend) -> Trial {

@@ -1,6 +1,6 @@
 //! Manifests as operators write them.
 
-use crate::world::{CONTAINERS, Family, HOSTS, address, block, interface, placed};
+use crate::world::{Family, HOSTS, address, block, containers, interface, placed};
 
 /// The field report's policy.
 pub const NET1: &str = "
@@ -43,9 +43,13 @@ pub const DOCKER: &str = "
     egress: [{action: allow}]
 ";
 
-/// Pools of both families, the hosts' addresses, and their blocks. `mode`: when IPv4 packets go by IP in IP.
+/// Pools of both families, the addresses of two hosts, and their blocks. `mode`: when IPv4 packets go by IP in IP.
 pub fn network(mode: &str) -> String {
-    let mut all = format!(
+    pools(mode) + &host(0) + &host(1)
+}
+
+pub fn pools(mode: &str) -> String {
+    format!(
         "
 - apiVersion: projectcalico.org/v3
   kind: IPPool
@@ -56,42 +60,55 @@ pub fn network(mode: &str) -> String {
   metadata: {{name: v6}}
   spec: {{cidr: \"fd00::/16\"}}
 "
-    );
-    for (number, host) in HOSTS.iter().enumerate() {
-        let [v4, v6] = Family::ALL.map(|family| address(host, family));
-        all += &format!(
-            "
+    )
+}
+
+/// A host's addresses, and its blocks.
+pub fn host(number: usize) -> String {
+    node(number) + &blocks(number, number, "")
+}
+
+pub fn node(number: usize) -> String {
+    let [v4, v6] = Family::ALL.map(|family| address(HOSTS[number], family));
+    format!(
+        "
 - apiVersion: projectcalico.org/v3
   kind: Node
-  metadata: {{name: {host}}}
+  metadata: {{name: {}}}
   spec: {{bgp: {{ipv4Address: {v4}/24, ipv6Address: \"{v6}/64\"}}}}
-"
-        );
-        for cidr in Family::ALL.map(|family| block(number, family)) {
-            let name = cidr.replace(['.', ':', '/'], "-").replace("--", "-");
-            all += &format!(
-                "
+",
+        HOSTS[number]
+    )
+}
+
+/// What are one host's blocks by its number, which another one has. `allocated`: what else is said of both.
+pub fn blocks(number: usize, owner: usize, allocated: &str) -> String {
+    let blocks = Family::ALL.map(|family| {
+        let cidr = block(number, family);
+        let name = cidr.replace(['.', ':', '/'], "-").replace("--", "-");
+        format!(
+            "
 - apiVersion: projectcalico.org/v3
   kind: IPAMBlock
   metadata: {{name: {name}}}
-  spec: {{cidr: \"{cidr}\", affinity: \"host:{host}\"}}
-"
-            );
-        }
-    }
-    all
+  spec: {{cidr: \"{cidr}\", affinity: \"host:{}\"{allocated}}}
+",
+            HOSTS[owner]
+        )
+    });
+    blocks.concat()
 }
 
-/// All containers with the same profile, and a label `app` with their own name.
+/// The containers of two hosts with the same profile, and a label `app` with their own name.
 pub fn endpoints(profile: &str) -> String {
-    CONTAINERS.iter().map(|(name, _, _)| endpoint(name, profile)).collect()
+    containers(2).map(|(name, _, _)| endpoint(name, profile)).collect()
 }
 
-/// All containers in the current form, with a named port `web`, 8080.
+/// The same in the current form, with a named port `web`, 8080.
 pub fn endpoints_with_ports(profile: &str) -> String {
-    let endpoint = |(container, host, _): &(&str, usize, u8)| {
+    let endpoint = |(container, host, _): (&str, usize, u8)| {
         let [v4, v6] = Family::ALL.map(|family| address(container, family));
-        let (node, interface) = (HOSTS[*host], interface(container));
+        let (node, interface) = (HOSTS[host], interface(container));
         format!(
             "
 - apiVersion: projectcalico.org/v3
@@ -109,7 +126,7 @@ pub fn endpoints_with_ports(profile: &str) -> String {
 "
         )
     };
-    CONTAINERS.iter().map(endpoint).collect()
+    containers(2).map(endpoint).collect()
 }
 
 /// A container with its addresses.

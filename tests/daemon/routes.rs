@@ -5,9 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::daemon::{Daemon, Mark};
-use crate::lab::{Lab, difference};
+use crate::lab::{Lab, difference, until};
+use crate::main_table::{daemons_at_work, no_fight, of_host, routes, until_routes as until_routes_of};
 use crate::manifests::{LABELLED, NET1, endpoint_at, endpoints, network};
-use crate::netns::{Backend, Netns};
+use crate::netns::Backend;
 use crate::probe::Answer::Passes;
 use crate::probe::Kind::{Icmp, Tcp, Udp};
 use crate::world::{Family, Row, address, in_block};
@@ -29,7 +30,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// What everybody can do when all is made.
-const ROWS: &[Row] = &[
+pub const ROWS: &[Row] = &[
     ("a", "b", Icmp, Passes),
     ("b", "a", Tcp(80), Passes),
     ("a", "c", Udp(53), Passes),
@@ -48,76 +49,16 @@ pub fn lab(backend: Backend, mode: &str) -> Result<Lab, String> {
 /// Of BIRD's configuration; also in the README.
 const FILTER: &str = "filter not_felix_rs { if krt_source = 80 then reject; accept; }";
 
-/// The main tables of a namespace, a route a line; not what the kernel does by itself.
-pub fn routes(netns: &Netns) -> Result<Vec<String>, String> {
-    let mut all = String::new();
-    for family in ["-4", "-6"] {
-        all += &netns.run(&["ip", family, "route", "show", "table", "main"], "")?;
-    }
-    let lines = all.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    let mut lines: Vec<String> =
-        lines.map(|line| line.replace(" pref medium", "").replace(" linkdown", "")).collect();
-    lines.retain(|line| !line.contains("proto kernel ") && !line.starts_with("fe80"));
-    lines.sort();
-    Ok(lines)
-}
-
-/// A host's, when all is made.
-fn of_host(host: usize) -> Vec<String> {
-    let (own, other, ids) = [(41, 42, ["a", "c"]), (42, 41, ["b", "d"])][host];
-    let far = ["172.17.8.102 dev enp0s8", "172.17.8.101 dev enp0s8"][host];
-    let far6 = ["fd17::66 dev enp0s8", "fd17::65 dev enp0s8"][host];
-    let mut all = vec![
-        format!("192.168.{other}.0/24 via {far} proto 80 metric 1024"),
-        format!("blackhole 192.168.{own}.0/24 proto 80 metric 1024"),
-        format!("blackhole fd00:{own}::/64 dev lo proto 80 metric 1024"),
-        format!("fd00:{other}::/64 via {far6} proto 80 metric 1024"),
-    ];
-    for (id, last) in ids.iter().zip(2..) {
-        all.push(format!("192.168.{own}.{last} dev cali{id} scope link metric 1024"));
-        all.push(format!("fd00:{own}::{last} dev cali{id} metric 1024"));
-    }
-    all.sort();
-    all
-}
-
 pub fn of_first_host() -> Vec<String> {
     of_host(0)
-}
-
-pub fn until(mut good: impl FnMut() -> Verdict) -> Verdict {
-    let end = Instant::now() + Duration::from_secs(25);
-    loop {
-        match good() {
-            Err(why) if Instant::now() > end => return Err(why),
-            Err(_) => thread::sleep(Duration::from_millis(20)),
-            Ok(()) => return Ok(()),
-        }
-    }
 }
 
 pub fn until_routes(lab: &Lab, wanted: &[String]) -> Verdict {
     until_routes_of(lab, 0, wanted)
 }
 
-fn until_routes_of(lab: &Lab, host: usize, wanted: &[String]) -> Verdict {
-    until(|| {
-        let found = routes(lab.world.host(host))?;
-        if found == wanted { Ok(()) } else { Err(difference(wanted, &found)) }
-    })
-}
-
-/// Two daemons that have made all: a packet needs the routes of both hosts.
-fn daemons_at_work(lab: &Lab) -> Result<[Daemon<'_>; 2], String> {
-    let daemons = lab.daemons()?;
-    for host in 0..2 {
-        until_routes_of(lab, host, &of_host(host))?;
-    }
-    Ok(daemons)
-}
-
 /// The changes that a daemon has written to the log.
-fn written(daemon: &Daemon, from: Mark) -> Vec<String> {
+pub fn written(daemon: &Daemon, from: Mark) -> Vec<String> {
     let lines = daemon.lines(from);
     let is_step = |line: &&serde_json::Value| {
         let text = line["message"].as_str().unwrap_or_default();
@@ -198,9 +139,7 @@ fn interfaces_come_and_go(backend: Backend) -> Verdict {
     until_routes(&lab, &of_first_host())?;
     lab.expect("all is there again", ROWS)?;
     let [first, _] = daemons;
-    let fights: Vec<_> = first.lines(Mark::default());
-    let fights = fights.iter().filter(|line| line.to_string().contains("keeps undoing")).count();
-    if fights == 0 { Ok(()) } else { Err(format!("{fights} fights with nobody")) }
+    no_fight(&first)
 }
 
 fn an_address_moves(backend: Backend) -> Verdict {
@@ -274,11 +213,7 @@ fn another_writers_block(backend: Backend) -> Verdict {
         until_routes(&lab, &of_first_host())?;
         lab.expect("ours is there", ROWS)?;
     }
-    let lines = daemon.lines(Mark::default());
-    match lines.iter().find(|line| line.to_string().contains("keeps undoing")) {
-        None => Ok(()),
-        Some(fight) => Err(fight.to_string()),
-    }
+    no_fight(&daemon)
 }
 
 /// The real one exports a block, with the filter that the README gives, and ends. Neither takes the other's routes for its

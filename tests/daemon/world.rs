@@ -1,5 +1,5 @@
 //! Two hosts joined by a cable, two containers on each, addresses, and, unless the daemon is to make them, routes and
-//! neighbours by hand: `ip` alone, no tunnels, no daemon.
+//! neighbours by hand: `ip` alone, no tunnels, no daemon. Or four hosts: three on one switch, and one behind a router.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,13 +21,15 @@ impl Family {
     pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 }
 
-/// `a` and `c` are on the first host, `b` and `d` on the second.
-pub const CONTAINERS: [(&str, usize, u8); 4] = [("a", 0, 2), ("c", 0, 3), ("b", 1, 2), ("d", 1, 3)];
+/// `a` and `c` are on the first host, `b` and `d` on the second; `e` and `f` where there are four.
+const CONTAINERS: [(&str, usize, u8); 6] =
+    [("a", 0, 2), ("c", 0, 3), ("b", 1, 2), ("d", 1, 3), ("e", 2, 2), ("f", 3, 2)];
 
-pub const HOSTS: [&str; 2] = ["calico-01", "calico-02"];
+/// The last one is in a subnet of its own.
+pub const HOSTS: [&str; 4] = ["calico-01", "calico-02", "calico-03", "calico-04"];
 
 /// The interface between the hosts.
-const UPLINK: &str = "enp0s8";
+pub const UPLINK: &str = "enp0s8";
 
 /// The host's end of every container's cable.
 const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
@@ -40,34 +42,45 @@ pub type Row<'a> = (&'a str, &'a str, Kind, Answer);
 pub struct World {
     /// Routes and neighbours are made here, too.
     by_hand: bool,
-    hosts: [Netns; 2],
+    hosts: Vec<Netns>,
+    /// The switch of the first three hosts and the router to the fourth, where there are so many.
+    router: Option<Netns>,
     /// By name.
     containers: Vec<(&'static str, Netns)>,
 }
 
 impl World {
     pub fn new() -> Result<Self, String> {
-        Self::made(true)
+        Self::made(true, 2)
     }
 
     /// Without routes to the containers: cables and the hosts' own addresses alone.
     pub fn bare() -> Result<Self, String> {
-        Self::made(false)
+        Self::made(false, 2)
     }
 
-    fn made(by_hand: bool) -> Result<Self, String> {
-        let hosts = [Netns::new()?, Netns::new()?];
-        let containers = CONTAINERS.map(|(name, _, _)| Netns::new().map(|netns| (name, netns)));
-        let containers = containers.into_iter().collect::<Result<Vec<_>, _>>()?;
-        for netns in hosts.iter().chain(containers.iter().map(|(_, netns)| netns)) {
+    /// The same with four hosts. The router knows their blocks, as somebody must have told it, and hosts the router.
+    pub fn wide() -> Result<Self, String> {
+        Self::made(false, HOSTS.len())
+    }
+
+    fn made(by_hand: bool, hosts: usize) -> Result<Self, String> {
+        let router = if hosts > 2 { Some(Netns::new()?) } else { None };
+        let containers = containers(hosts).map(|(name, _, _)| Ok((name, Netns::new()?)));
+        let containers = containers.collect::<Result<Vec<_>, String>>()?;
+        let hosts = (0..hosts).map(|_| Netns::new()).collect::<Result<Vec<_>, _>>()?;
+        let world = Self { by_hand, hosts, router, containers };
+        for netns in world.all() {
             // An address is there at once, not after a look for another who has it.
             netns.set_sysctl("net/ipv6/conf/default/accept_dad", "0")?;
             netns.set_sysctl("net/ipv6/conf/all/accept_dad", "0")?;
             netns.ip("link set lo up\n")?;
         }
-        let world = Self { by_hand, hosts, containers };
-        world.join_hosts()?;
-        for (name, _, _) in CONTAINERS {
+        match &world.router {
+            None => world.join_hosts()?,
+            Some(router) => world.join_by(router)?,
+        }
+        for (name, _) in &world.containers {
             world.plug_in(name)?;
             probe::answer_in(world.container(name)).map_err(|e| format!("who answers in {name}: {e}"))?;
         }
@@ -76,6 +89,11 @@ impl World {
 
     pub fn host(&self, host: usize) -> &Netns {
         &self.hosts[host]
+    }
+
+    /// Panics where there is none: a mistake in a trial.
+    pub fn router(&self) -> &Netns {
+        self.router.as_ref().expect("a router")
     }
 
     /// Panics where there is no such container: a mistake in a trial.
@@ -125,14 +143,7 @@ impl World {
 
     /// They do, with the addresses and routes that go with the cable.
     pub fn mend_cable(&self) -> Verdict {
-        for (number, netns) in self.hosts.iter().enumerate() {
-            netns.ip(&format!("link set {UPLINK} up\n"))?;
-            for family in Family::ALL {
-                let plen = if family == Family::V4 { 24 } else { 64 };
-                let own = address(HOSTS[number], family);
-                netns.ip(&format!("address replace {own}/{plen} dev {UPLINK}\n"))?;
-            }
-        }
+        (0..self.hosts.len()).try_for_each(|host| self.raise(host))?;
         for (number, netns) in self.hosts.iter().enumerate().filter(|_| self.by_hand) {
             let other = 1 - number;
             for family in Family::ALL {
@@ -177,18 +188,62 @@ impl World {
     }
 
     fn join_hosts(&self) -> Verdict {
-        let [one, two] = &self.hosts;
-        one.ip(&format!("link add {UPLINK} type veth peer name {UPLINK} netns {}\n", two.path()))?;
-        for netns in &self.hosts {
-            netns.set_sysctl("net/ipv4/ip_forward", "1")?;
-            netns.set_sysctl("net/ipv6/conf/all/forwarding", "1")?;
-        }
+        let other = self.hosts[1].path();
+        self.hosts[0].ip(&format!("link add {UPLINK} type veth peer name {UPLINK} netns {other}\n"))?;
+        self.hosts.iter().try_for_each(forward)?;
         self.mend_cable()
     }
 
+    fn join_by(&self, router: &Netns) -> Verdict {
+        forward(router)?;
+        router.ip("link add switch type bridge mcast_snooping 0\nlink set switch up\n")?;
+        router.ip(&addresses_of_router(0, "switch"))?;
+        for (host, netns) in self.hosts.iter().enumerate() {
+            forward(netns)?;
+            let leg = leg(host);
+            netns.ip(&format!("link add {UPLINK} type veth peer name {leg} netns {}\n", router.path()))?;
+            if !is_far(host) {
+                router.ip(&format!("link set {leg} master switch\n"))?;
+            }
+            self.raise(host)?;
+            self.raise_leg(host)?;
+        }
+        self.wait_for_cables()
+    }
+
+    /// A host's uplink is up, with its addresses and the route to the other side of the router, where there is one.
+    pub fn raise(&self, host: usize) -> Verdict {
+        let mut lines = format!("link set {UPLINK} up\n");
+        for family in Family::ALL {
+            let own = address(HOSTS[host], family);
+            let _ = writeln!(lines, "address replace {own}/{} dev {UPLINK}", plen(family));
+        }
+        if self.router.is_some() {
+            lines += &beyond(host).map(|route| format!("route replace {route}\n")).concat();
+        }
+        self.hosts[host].ip(&lines)
+    }
+
+    /// The router's end of a host's cable is up, with what of the router's goes with it.
+    pub fn raise_leg(&self, host: usize) -> Verdict {
+        let mut lines = format!("link set {} up\n", leg(host));
+        if is_far(host) {
+            lines += &addresses_of_router(host, &leg(host));
+        }
+        for family in Family::ALL {
+            let _ =
+                writeln!(lines, "route replace {} via {}", block(host, family), address(HOSTS[host], family));
+        }
+        self.router().ip(&lines)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Netns> {
+        self.hosts.iter().chain(&self.router).chain(self.containers.iter().map(|(_, netns)| netns))
+    }
+
     /// The kernel drops what is sent by an interface until it has noticed, in the background, that its cable works.
-    fn wait_for_cables(&self) -> Verdict {
-        for netns in self.hosts.iter().chain(self.containers.iter().map(|(_, netns)| netns)) {
+    pub fn wait_for_cables(&self) -> Verdict {
+        for netns in self.all() {
             while netns.run(&["ip", "-br", "link", "show", "type", "veth"], "")?.contains("DOWN") {
                 thread::sleep(Duration::from_millis(10));
             }
@@ -205,14 +260,66 @@ pub fn interface(container: &str) -> String {
 /// The address of a container or host.
 pub fn address(name: &str, family: Family) -> IpAddr {
     if let Some(number) = HOSTS.iter().position(|host| *host == name) {
-        let last = 101 + number as u8;
-        return match family {
-            Family::V4 => Ipv4Addr::new(172, 17, 8, last).into(),
-            Family::V6 => Ipv6Addr::new(0xfd17, 0, 0, 0, 0, 0, 0, last.into()).into(),
-        };
+        return in_subnet(number, 101 + number as u8, family);
     }
     let (host, number) = placed(name);
     in_block(host, number, family)
+}
+
+/// The router's address in a host's subnet.
+pub fn router_of(host: usize, family: Family) -> IpAddr {
+    in_subnet(host, 1, family)
+}
+
+fn in_subnet(host: usize, last: u8, family: Family) -> IpAddr {
+    let far = u8::from(is_far(host));
+    match family {
+        Family::V4 => Ipv4Addr::new(172, 17, 8 + far, last).into(),
+        Family::V6 => Ipv6Addr::new(0xfd17, far.into(), 0, 0, 0, 0, 0, last.into()).into(),
+    }
+}
+
+/// The host is behind the router.
+pub fn is_far(host: usize) -> bool {
+    host == 3
+}
+
+/// The router's end of a host's cable.
+pub fn leg(host: usize) -> String {
+    format!("leg{host}")
+}
+
+/// The routes that somebody has made on a host to the other side of the router.
+pub fn beyond(host: usize) -> [String; 2] {
+    let other = if is_far(host) { 0 } else { 3 };
+    Family::ALL.map(|family| {
+        let subnet = format!("{}/{}", in_subnet(other, 0, family), plen(family));
+        format!("{subnet} via {} dev {UPLINK} proto static metric 1024", router_of(host, family))
+    })
+}
+
+/// How long the prefixes of hosts' subnets are.
+fn plen(family: Family) -> u8 {
+    match family {
+        Family::V4 => 24,
+        Family::V6 => 64,
+    }
+}
+
+fn addresses_of_router(host: usize, device: &str) -> String {
+    let own = Family::ALL
+        .map(|family| format!("address replace {}/{} dev {device}\n", router_of(host, family), plen(family)));
+    own.concat()
+}
+
+fn forward(netns: &Netns) -> Verdict {
+    netns.set_sysctl("net/ipv4/ip_forward", "1")?;
+    netns.set_sysctl("net/ipv6/conf/all/forwarding", "1")
+}
+
+/// Those of the first so many hosts: name, host and number there.
+pub fn containers(hosts: usize) -> impl Iterator<Item = (&'static str, usize, u8)> {
+    CONTAINERS.into_iter().filter(move |(_, host, _)| *host < hosts)
 }
 
 /// On which host a container is, and its number there.

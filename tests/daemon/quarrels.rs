@@ -4,9 +4,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::daemon::{Daemon, Mark};
-use crate::lab::Lab;
+use crate::lab::{Lab, until};
+use crate::main_table::{of_host, routes, until_routes};
 use crate::netns::Backend;
-use crate::routes::{is_in, lab, of_first_host, routes, until, until_routes};
+use crate::routes::{is_in, lab};
 use crate::{Case, Verdict};
 
 pub const CASES: &[Case] = &[
@@ -41,7 +42,7 @@ fn somebody_who_goes_on(backend: Backend) -> Verdict {
     let lab = lab(backend, "Never")?;
     let mut daemon = lab.daemon(0)?;
     let host = lab.world.host(0);
-    until_routes(&lab, &of_first_host())?;
+    until_routes(&lab, 0, &of_host(0))?;
     let heard = quarrel(&lab, &mut daemon, Mark::default(), 4)?;
     host.ip(UNDO)?;
     // Everything else goes on.

@@ -1,7 +1,5 @@
 //! The daemon makes the network: nothing but it and the endpoints' own cables.
 
-use std::fs;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::daemon::{Daemon, Mark};
@@ -21,7 +19,6 @@ pub const CASES: &[Case] = &[
     ("routes::an_address_moves", an_address_moves),
     ("routes::those_of_others", those_of_others),
     ("routes::another_writers_block", another_writers_block),
-    ("routes::beside_bird", beside_bird),
     ("routes::a_kernel_without_ipip", a_kernel_without_ipip),
     ("routes::many_that_stay", many_that_stay),
     ("routes::switched_off", switched_off),
@@ -46,14 +43,11 @@ pub fn lab(backend: Backend, mode: &str) -> Result<Lab, String> {
     Ok(lab)
 }
 
-/// Of BIRD's configuration; also in the README.
-const FILTER: &str = "filter not_felix_rs { if krt_source = 80 then reject; accept; }";
-
-pub fn of_first_host() -> Vec<String> {
+fn of_first_host() -> Vec<String> {
     of_host(0)
 }
 
-pub fn until_routes(lab: &Lab, wanted: &[String]) -> Verdict {
+fn until_routes(lab: &Lab, wanted: &[String]) -> Verdict {
     until_routes_of(lab, 0, wanted)
 }
 
@@ -214,44 +208,6 @@ fn another_writers_block(backend: Backend) -> Verdict {
         lab.expect("ours is there", ROWS)?;
     }
     no_fight(&daemon)
-}
-
-/// The real one exports a block, with the filter that the README gives, and ends. Neither takes the other's routes for its
-/// own.
-fn beside_bird(backend: Backend) -> Verdict {
-    let lab = lab(backend, "Never")?;
-    let host = lab.world.host(0);
-    if host.run(&["bird", "--version"], "").is_err() {
-        println!("there is no bird here: the package bird2 has it");
-        return Ok(());
-    }
-    let [daemon, _second] = daemons_at_work(&lab)?;
-    let config = lab.scratch().join("bird.conf");
-    let text = format!(
-        "router id 172.17.8.101;\n{FILTER}\nprotocol device {{}}\n\
-         protocol kernel {{ learn; scan time 1; ipv4 {{ import filter not_felix_rs; export all; }}; }}\n\
-         protocol static {{ ipv4; route 192.168.42.0/24 via 172.17.8.102; }}\n"
-    );
-    fs::write(&config, text).map_err(|e| e.to_string())?;
-    let config = config.display().to_string();
-    let socket = lab.scratch().join("bird.ctl").display().to_string();
-    host.run(&["bird", "-c", &config, "-s", &socket], "")?;
-    let mut wanted = of_first_host();
-    wanted.retain(|line| !line.starts_with("192.168.42."));
-    wanted.push("192.168.42.0/24 via 172.17.8.102 dev enp0s8 proto bird metric 32".to_owned());
-    wanted.sort();
-    until_routes(&lab, &wanted)?;
-    lab.expect("its route is there", ROWS)?;
-    // Longer than a few of its looks.
-    thread::sleep(Duration::from_secs(3));
-    until_routes(&lab, &wanted)?;
-    host.run(&["birdc", "-s", &socket, "down"], "")?;
-    until_routes(&lab, &of_first_host())?;
-    let lines = daemon.lines(Mark::default());
-    match lines.iter().find(|line| line.to_string().contains("keeps undoing")) {
-        None => Ok(()),
-        Some(fight) => Err(fight.to_string()),
-    }
 }
 
 /// One word about it, and all else works. In a kernel that has it, tests/vm is for that.

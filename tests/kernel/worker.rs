@@ -6,6 +6,9 @@ use std::{env, fs};
 /// Names the network namespace that no trial must be in.
 const HOME: &str = "FELIX_RS_HOST_NETNS";
 
+/// Where what was prepared for the tests is kept.
+const CACHE: &str = "XDG_CACHE_HOME";
+
 /// What a worker is started with, before what it is asked.
 pub const WORKER: &str = "--in-namespace";
 
@@ -54,6 +57,7 @@ impl Worker<'_> {
             .env_clear()
             .env(HOME, home)
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs(env::var_os(CACHE).map(|folder| (CACHE, folder)))
             .stdin(Stdio::null())
             .stdout(Stdio::inherit())
             .stderr(Stdio::piped())

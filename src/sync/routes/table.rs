@@ -1,6 +1,8 @@
 //! What changes of routes and neighbours.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::iter::successors;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -12,11 +14,15 @@ use crate::config::ClusterRoutes;
 use crate::model::IpVersion;
 use crate::routes::{Ownership, Route, RouteSet, TUNNEL, Target, WantedRoute};
 
-/// By destination.
 #[derive(Default)]
 pub(super) struct RouteChanges {
+    /// By destination.
     pub deleted: Vec<KernelRoute>,
+    /// By destination, but what is within another comes before that.
     pub replaced: Vec<Route>,
+    /// What leads to them now is among the replaced.
+    pub superseded: Vec<KernelRoute>,
+    /// By destination.
     pub withheld: Vec<Withheld>,
 }
 
@@ -34,7 +40,22 @@ impl RouteChanges {
             let there = programmed.routes.get(destination).map(Vec::as_slice).unwrap_or_default();
             changes.of_one(wanted, destination, there, programmed);
         }
-        changes
+        changes.without_gaps()
+    }
+
+    /// No packet meets a wider route that is right only with a narrower one beside it, which is not there yet or not any
+    /// more: an address that stays where it is while its block moves, say.
+    fn without_gaps(self) -> Self {
+        let Self { deleted, mut replaced, superseded: _, withheld } = self;
+        replaced
+            .sort_by_key(|route| (route.destination.broadcast(), Reverse(route.destination.prefix_len())));
+        let written: BTreeSet<IpNet> = replaced.iter().map(|route| route.destination).collect();
+        let is_within = |route: &KernelRoute| {
+            let mut wider = successors(route.destination.supernet(), IpNet::supernet);
+            !written.is_empty() && wider.any(|net| written.contains(&net))
+        };
+        let (superseded, deleted) = deleted.into_iter().partition(is_within);
+        Self { deleted, replaced, superseded, withheld }
     }
 
     fn of_one(

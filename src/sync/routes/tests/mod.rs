@@ -210,6 +210,35 @@ fn routes_are_ours_or_others() {
     }
 }
 
+/// Whoever has an address of a block that moves is found all the time.
+#[test]
+fn routes_within_others_are_changed_without_a_gap() {
+    const WIDE: &str = "10.0.1.0/26 via 172.16.0.2 dev eth0 proto 80 metric 1024";
+    const MOVED: &str = "10.0.1.0/26 via 172.16.0.3 dev eth0 proto 80 metric 1024";
+    const FIRST: &str = "10.0.1.0/32 via 172.16.0.2 dev eth0 proto 80 metric 1024";
+    const LAST: &str = "10.0.1.63/32 via 172.16.0.2 dev eth0 proto 80 metric 1024";
+    const LATER: &str = "10.0.1.64/32 via 172.16.0.2 dev eth0 proto 80 metric 1024";
+    let write = |route: &str| format!("ip route replace {route}\n");
+    let gone = |route: &str| format!("ip route del {route}\n");
+    for (what, set, there, expected) in [
+        (
+            "the narrower first",
+            with_routes(auto(), &[MOVED, FIRST, LAST, LATER]),
+            &[WIDE][..],
+            [write(FIRST), write(LAST), write(MOVED), write(LATER)].concat(),
+        ),
+        (
+            "gone after the wider",
+            with_routes(auto(), &[WIDE]),
+            &[MOVED, FIRST, LAST, LATER],
+            [gone(LATER), write(WIDE), gone(FIRST), gone(LAST)].concat(),
+        ),
+        ("the wider stays", with_routes(auto(), &[MOVED]), &[MOVED, FIRST], gone(FIRST)),
+    ] {
+        assert_eq!(carried_out(&set, &programmed(there)), expected, "{what}");
+    }
+}
+
 #[test]
 fn who_has_a_route_that_is_withheld_is_said() {
     let set = with_routes(auto(), &["10.0.1.0/26 via 172.16.0.2 dev eth0 proto 80"]);

@@ -6,7 +6,8 @@ use super::super::KernelRoute;
 use super::super::ownership::is_ours;
 use super::*;
 
-const DESTINATIONS: [&str; 4] = ["10.0.0.1/32", "10.0.1.0/26", "fd00::1/128", "fd00::40/122"];
+const DESTINATIONS: [&str; 6] =
+    ["10.0.0.1/32", "10.0.1.0/26", "10.0.1.7/32", "fd00::1/128", "fd00::40/122", "fd00::41/128"];
 
 /// A route in the kernel, of anybody.
 fn there() -> impl Strategy<Value = String> {

@@ -14,9 +14,10 @@ use crate::routes::{Route, RouteSet};
 ///
 /// 1. *A route needs its interface*: the tunnel is made and brought up before routes lead through it, and loses an
 ///    address only when none does any more.
-/// 2. *No packet goes astray for longer than it must.* What changes is replaced, which the kernel does at once. What
-///    only goes, goes first: its address may be another endpoint's now. Unless a wider route that is written leads there
-///    from then on: it goes after that. Of two that are written, the wider one comes after the narrower.
+/// 2. *No packet goes astray for longer than it must.* What changes is replaced, which the kernel does at once; of
+///    another metric it is another route to the kernel, and goes once the new one is there. What only goes, goes first:
+///    its address may be another endpoint's now. Unless a wider route that is written leads there from then on: it goes
+///    after that. Of two that are written, the wider one comes after the narrower.
 /// 3. *Nobody else's route is touched.* Where one stands in the way it is left there, and ours is withheld: one of the
 ///    same metric would be replaced by ours. With `ProgramClusterRoutes=Auto` any route of another program for the
 ///    same destination will do; ours, if it is there, is withdrawn, and comes back when the other goes.

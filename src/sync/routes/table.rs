@@ -20,7 +20,7 @@ pub(super) struct RouteChanges {
     pub deleted: Vec<KernelRoute>,
     /// By destination, but what is within another comes before that.
     pub replaced: Vec<Route>,
-    /// What leads to them now is among the replaced.
+    /// What leads to them now is among the replaced: of another metric, or wider.
     pub superseded: Vec<KernelRoute>,
     /// By destination.
     pub withheld: Vec<Withheld>,
@@ -46,7 +46,7 @@ impl RouteChanges {
     /// No packet meets a wider route that is right only with a narrower one beside it, which is not there yet or not any
     /// more: an address that stays where it is while its block moves, say.
     fn without_gaps(self) -> Self {
-        let Self { deleted, mut replaced, superseded: _, withheld } = self;
+        let Self { deleted, mut replaced, mut superseded, withheld } = self;
         replaced
             .sort_by_key(|route| (route.destination.broadcast(), Reverse(route.destination.prefix_len())));
         let written: BTreeSet<IpNet> = replaced.iter().map(|route| route.destination).collect();
@@ -54,7 +54,8 @@ impl RouteChanges {
             let mut wider = successors(route.destination.supernet(), IpNet::supernet);
             !written.is_empty() && wider.any(|net| written.contains(&net))
         };
-        let (superseded, deleted) = deleted.into_iter().partition(is_within);
+        let (within, deleted): (Vec<_>, Vec<_>) = deleted.into_iter().partition(is_within);
+        superseded.extend(within);
         Self { deleted, replaced, superseded, withheld }
     }
 
@@ -80,7 +81,11 @@ impl RouteChanges {
             right.or_else(|| ours.iter().position(|one| one.takes_place_of(route)))
         });
         let unexpected = ours.iter().enumerate().filter(|(at, _)| Some(*at) != kept).map(|(_, one)| *one);
-        self.deleted.extend(unexpected.filter(|one| !is_spared(one, programmed)).cloned());
+        let unexpected = unexpected.filter(|one| !is_spared(one, programmed)).cloned();
+        let (superseded, deleted): (Vec<KernelRoute>, Vec<KernelRoute>) =
+            unexpected.partition(|one| route.is_some_and(|route| !one.takes_place_of(route)));
+        self.superseded.extend(superseded);
+        self.deleted.extend(deleted);
         let is_right = kept.and_then(|at| ours.get(at)).zip(route).is_some_and(|(one, route)| one.is(route));
         self.replaced.extend(route.filter(|_| !is_right).cloned());
     }

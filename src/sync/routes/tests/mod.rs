@@ -133,7 +133,25 @@ fn routes_are_ours_or_others() {
             "another metric before",
             with_routes(auto(), &[BLOCK]),
             &["10.0.1.0/26 via 172.16.0.2 dev eth0 proto 80 metric 5"],
-            gone("10.0.1.0/26 via 172.16.0.2 dev eth0 proto 80 metric 5") + &write(BLOCK),
+            write(BLOCK) + &gone("10.0.1.0/26 via 172.16.0.2 dev eth0 proto 80 metric 5"),
+        ),
+        (
+            "another metric before, and a BIRD takes the block",
+            with_routes(auto(), &[BLOCK]),
+            &["10.0.1.0/26 via 172.16.0.2 dev eth0 proto 80 metric 5", BIRD],
+            gone("10.0.1.0/26 via 172.16.0.2 dev eth0 proto 80 metric 5"),
+        ),
+        (
+            "two of its metric before, and another's",
+            with_routes(auto(), &[BLOCK]),
+            &[
+                "10.0.1.0/26 via 172.16.0.8 dev eth0 proto 80 metric 1024",
+                "10.0.1.0/26 via 172.16.0.9 dev eth0 proto 80 metric 1024",
+                "10.0.1.0/26 via 172.16.0.2 dev eth0 proto 80 metric 5",
+            ],
+            gone("10.0.1.0/26 via 172.16.0.9 dev eth0 proto 80 metric 1024")
+                + &write(BLOCK)
+                + &gone("10.0.1.0/26 via 172.16.0.2 dev eth0 proto 80 metric 5"),
         ),
         ("not wanted any more", auto(), &[BLOCK], gone(BLOCK)),
         ("of a BIRD", auto(), &[BIRD], String::new()),

@@ -86,6 +86,33 @@ fn others(kernel: &ProgrammedRoutes, set: &RouteSet) -> Vec<KernelRoute> {
     all.filter(|route| !is_ours(&set.ownership, route)).cloned().collect()
 }
 
+/// Those of `destination` that are ours.
+fn ours_there(kernel: &FakeKernel, set: &RouteSet, destination: &IpNet) -> usize {
+    let there = kernel.has.routes.get(destination).map(Vec::as_slice).unwrap_or_default();
+    there.iter().filter(|route| is_ours(&set.ownership, route)).count()
+}
+
+/// What is wanted and was there already is there after each step.
+#[test]
+fn no_step_leaves_a_gap() {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) };
+    let start = prop::collection::vec(there(), 0..8);
+    proptest!(config, |(start in start, set in wanted_set())| {
+        let start: Vec<&str> = start.iter().map(String::as_str).collect();
+        let mut kernel = FakeKernel { has: programmed(&start) };
+        let changes = plan(&set, &kernel.has);
+        let withheld: BTreeSet<IpNet> = changes.withheld().iter().map(|one| one.destination).collect();
+        let wanted = set.routes.keys().filter(|destination| !withheld.contains(destination));
+        let kept: Vec<&IpNet> = wanted.filter(|to| ours_there(&kernel, &set, to) > 0).collect();
+        for step in changes.steps() {
+            kernel.run(&step.to_string());
+            for destination in &kept {
+                prop_assert!(ours_there(&kernel, &set, destination) > 0, "{destination}, after {step}");
+            }
+        }
+    });
+}
+
 #[test]
 fn any_state_becomes_any_other() {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) };

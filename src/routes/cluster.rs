@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::TUNNEL;
 use super::choice::Choice;
-use super::context::Context;
+use super::context::{Context, is_single};
 use super::route_set::{Owner, Provenance, Remote, Route, Target, WantedRoute, Way, Why};
 use crate::config::RouteSource;
 use crate::model::IpVersion;
@@ -40,7 +40,7 @@ pub(super) fn offer(context: &Context<'_>, choice: &mut Choice) {
     };
     for claim in claims.into_iter().chain(of_tunnels(context)) {
         let Claim { destination, node, what } = &claim;
-        if !context.makes(destination) || is_a_hosts_own(context, destination) {
+        if !context.makes(destination) || context.is_a_hosts_own(destination) {
             continue;
         }
         let offered = match (*node == host, what) {
@@ -98,17 +98,6 @@ fn of_tunnels<'a>(context: &Context<'a>) -> Vec<Claim<'a>> {
         needed.then_some(Claim { destination, node, what: Remote::TunnelAddress })
     });
     claims.collect()
-}
-
-/// Of no workload, whoever claims it: the kernel knows its own addresses, and hosts find each other without us.
-fn is_a_hosts_own(context: &Context<'_>, destination: &IpNet) -> bool {
-    let address = destination.addr();
-    let is_tunnel = context.policy.ipip_tunnel_addr.is_some_and(|own| IpAddr::V4(own) == address);
-    is_single(destination) && (is_tunnel || context.policy.host_addresses.contains(&address))
-}
-
-fn is_single(destination: &IpNet) -> bool {
-    destination.prefix_len() == destination.max_prefix_len()
 }
 
 /// What nobody has of an own block ends here: it would else follow the default route, and come back.

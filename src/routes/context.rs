@@ -54,6 +54,13 @@ impl<'a> Context<'a> {
             }
     }
 
+    /// Of no workload, whoever claims it: the kernel knows its own addresses, and hosts find each other without us.
+    pub(super) fn is_a_hosts_own(&self, destination: &IpNet) -> bool {
+        let address = destination.addr();
+        let is_tunnel = self.policy.ipip_tunnel_addr.is_some_and(|own| IpAddr::V4(own) == address);
+        is_single(destination) && (is_tunnel || self.policy.host_addresses.contains(&address))
+    }
+
     /// The index of an interface that is up; 0 where it is only taken to be.
     pub(super) fn up(&self, interface: &str) -> Option<u32> {
         match self.links.get(interface) {
@@ -85,4 +92,8 @@ impl<'a> Context<'a> {
         let below = || self.ways.parent_mtu().map(|mtu| mtu.saturating_sub(IPIP_HEADER));
         self.config.routing.ipip_mtu.or_else(below)
     }
+}
+
+pub(super) fn is_single(destination: &IpNet) -> bool {
+    destination.prefix_len() == destination.max_prefix_len()
 }

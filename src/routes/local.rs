@@ -39,18 +39,11 @@ fn offer_one(
     choice: &mut Choice,
 ) {
     let interface = &local.endpoint.interface;
-    let owner = || Owner::Endpoint(local.endpoint.id.clone());
-    let is_workloads =
-        context.config.interface_prefixes.iter().any(|prefix| interface.starts_with(prefix.as_str()));
-    if !is_workloads {
-        return choice.hold_back(
-            destination,
-            owner(),
-            Why::NotAWorkloads { interface: Arc::clone(interface) },
-        );
-    }
-    let Some(index) = context.up(interface) else {
-        return choice.hold_back(destination, owner(), Why::Down { interface: Arc::clone(interface) });
+    let index = match index_of(context, interface, &destination) {
+        Ok(index) => index,
+        Err(why) => {
+            return choice.hold_back(destination, Owner::Endpoint(local.endpoint.id.clone()), why);
+        }
     };
     let routing = &context.config.routing;
     let source = match IpVersion::of(destination.addr()) {
@@ -66,4 +59,17 @@ fn offer_one(
         mtu: None,
     };
     choice.offer(WantedRoute { route, provenance }, index);
+}
+
+/// The index of the interface, where the route may lead down there.
+fn index_of(context: &Context<'_>, interface: &Arc<str>, destination: &IpNet) -> Result<u32, Why> {
+    let is_workloads =
+        context.config.interface_prefixes.iter().any(|prefix| interface.starts_with(prefix.as_str()));
+    if !is_workloads {
+        return Err(Why::NotAWorkloads { interface: Arc::clone(interface) });
+    }
+    if context.is_a_hosts_own(destination) {
+        return Err(Why::AHostsOwn);
+    }
+    context.up(interface).ok_or_else(|| Why::Down { interface: Arc::clone(interface) })
 }

@@ -181,6 +181,8 @@ pub enum Why {
     NotAWorkloads {
         interface: Arc<str>,
     },
+    /// A host has it: packets to that host would go to the workload.
+    AHostsOwn,
     /// Somebody else who comes first wants the same destination.
     YieldsTo(Owner),
     NoPool,

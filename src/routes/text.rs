@@ -116,6 +116,7 @@ impl fmt::Display for Why {
             Self::NotAWorkloads { interface } => {
                 write!(f, "its interface {interface} begins with no prefix of InterfacePrefix")
             }
+            Self::AHostsOwn => f.write_str("it is a host's own address, which no workload has"),
             Self::YieldsTo(other) => write!(f, "{other} has it"),
             Self::NoPool => f.write_str("no pool has it"),
             Self::LoadBalancers { pool } => write!(f, "pool {pool} is for load balancers only"),

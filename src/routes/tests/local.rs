@@ -91,6 +91,38 @@ fn an_address_of_two_endpoints_goes_to_one() {
     assert_eq!(World::new(&shared).short(), ["10.0.0.1/32 dev cali1 scope link"], "one is shadowed");
 }
 
+/// The route would come before the way to that host.
+#[test]
+fn no_workload_has_a_hosts_address() {
+    let nodes = [
+        node(HOST, "ipv4Address: 172.16.0.1/24, ipv4IPIPTunnelAddr: 10.0.0.9"),
+        node("b", "ipv4Address: 172.16.0.2/24, ipv6Address: 'fd16::2/64'"),
+    ];
+    let world = |addresses: &str| {
+        let endpoint = workload(HOST, "x", addresses);
+        World::new(&[&nodes[..], &[endpoint]].concat()).set(&["FloatingIPs=Enabled"])
+    };
+    let route = |destination: &str| format!("{destination} dev cali-x scope link");
+    let own = |destination: &str| {
+        format!(
+            "! {destination} of WorkloadEndpoint a/k8s/ns/x/eth0: it is a host's own address, which no workload has"
+        )
+    };
+    for (addresses, expected) in [
+        ("ipNetworks: [10.0.0.1]", vec![route("10.0.0.1/32")]),
+        ("ipNetworks: [172.16.0.2]", vec![own("172.16.0.2/32")]),
+        ("ipNetworks: ['fd16::2']", vec![own("fd16::2/128")]),
+        ("ipNetworks: [172.16.0.1]", vec![own("172.16.0.1/32")]),
+        ("ipNetworks: [10.0.0.9]", vec![own("10.0.0.9/32")]),
+        (
+            "ipNetworks: [10.0.0.1], ipNATs: [{internalIP: 10.0.0.1, externalIP: 172.16.0.2}]",
+            vec![route("10.0.0.1/32"), own("172.16.0.2/32")],
+        ),
+    ] {
+        assert_eq!(world(addresses).short(), expected, "{addresses}");
+    }
+}
+
 #[test]
 fn a_local_route_comes_before_one_to_another_host() {
     let world = World::new(&[

@@ -25,18 +25,25 @@ pub(super) struct Context<'a> {
     /// Nobody looked: what is not among the links counts as up.
     assumes: bool,
     ways: Ways<'a>,
+    tunnel_mtu: Option<u32>,
 }
 
 impl<'a> Context<'a> {
     pub(super) fn new(policy: &'a HostPolicy, uplinks: &'a Uplinks, config: &'a Config) -> Self {
         let own = policy.host.as_ref().and_then(|host| policy.nodes.get(host)).map(|node| &**node);
+        let ipip = policy.has_ipip(config);
+        let ways = Ways::new(own, uplinks, config);
+        let parent = || if ipip { ways.parent_mtu(&policy.host_addresses) } else { None };
+        let tunnel_mtu =
+            config.routing.ipip_mtu.or_else(|| parent().map(|mtu| mtu.saturating_sub(IPIP_HEADER)));
         Self {
             policy,
             config,
-            ipip: policy.has_ipip(config),
+            ipip,
             links: uplinks.links.iter().map(|link| (&*link.name, link)).collect(),
             assumes: !uplinks.complete,
-            ways: Ways::new(own, uplinks, config),
+            ways,
+            tunnel_mtu,
         }
     }
 
@@ -89,8 +96,7 @@ impl<'a> Context<'a> {
 
     /// As configured, else what the interface below leaves.
     pub(super) fn tunnel_mtu(&self) -> Option<u32> {
-        let below = || self.ways.parent_mtu().map(|mtu| mtu.saturating_sub(IPIP_HEADER));
-        self.config.routing.ipip_mtu.or_else(below)
+        self.tunnel_mtu
     }
 }
 

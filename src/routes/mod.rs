@@ -14,10 +14,10 @@ mod uplinks;
 mod ways;
 
 pub use route_set::{
-    HeldBack, Neighbour, Owner, Ownership, Provenance, Remote, Route, RouteSet, Target, Tunnel, WantedRoute,
-    Way, Why,
+    HeldBack, Hop, Neighbour, Owner, Ownership, Provenance, Remote, Route, RouteSet, Target, Tunnel,
+    WantedRoute, Way, Why,
 };
-pub use text::Word;
+pub use text::{Via, Word};
 pub use uplinks::{Gateway, Link, TellingError, Told, Uplinks};
 
 use std::collections::BTreeMap;
@@ -34,6 +34,9 @@ use context::Context;
 
 /// The device that IP in IP goes through. The kernel makes it with this name.
 pub const TUNNEL: &str = "tunl0";
+
+/// The device that leads nowhere but to this host.
+pub const LOOPBACK: &str = "lo";
 
 /// What the host's main table, neighbours and tunnel should hold of ours.
 pub fn desired(policy: &HostPolicy, uplinks: &Uplinks, config: &Config) -> RouteSet {
@@ -66,7 +69,7 @@ fn neighbours(
                 let neighbour = Neighbour { mac: Arc::clone(mac), endpoint: id.clone() };
                 Some(((Arc::clone(device), address), neighbour))
             }
-            (Target::Blackhole | Target::Link(_) | Target::Via { .. }, _) => None,
+            (Target::Blackhole | Target::Link(_) | Target::Via { .. } | Target::Several(_), _) => None,
         }
     };
     routes.values().filter_map(neighbour).collect()

@@ -82,6 +82,20 @@ pub enum Target {
         /// The gateway is taken to be on the interface's link, although no subnet says so.
         onlink: bool,
     },
+    /// To one of these, by the packet's flow. Two or more, sorted.
+    Several(Vec<Hop>),
+}
+
+/// Where one of the ways of a route leads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hop {
+    pub device: Arc<str>,
+    /// None: whoever the packet is for is on the interface's link.
+    pub gateway: Option<IpAddr>,
+    /// As of [`Target::Via`].
+    pub onlink: bool,
+    /// How many of the flows, beside the others' weights: 1 to 256.
+    pub weight: u16,
 }
 
 /// A permanent neighbour.

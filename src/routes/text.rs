@@ -1,8 +1,11 @@
 //! How routes and their reasons read.
 
 use std::fmt;
+use std::net::IpAddr;
 
-use super::route_set::{HeldBack, Owner, Provenance, Remote, Route, Target, Way, Why};
+use ipnet::IpNet;
+
+use super::route_set::{HeldBack, Hop, Owner, Provenance, Remote, Route, Target, Way, Why};
 use crate::config::Routing;
 use crate::model::IpVersion;
 
@@ -34,7 +37,7 @@ impl fmt::Display for Route {
                 }
             }
             Target::Via { gateway, device, onlink } => {
-                write!(f, "{destination} via {gateway}")?;
+                write!(f, "{destination} via {}", Via { of: destination, gateway: *gateway })?;
                 if let Some(device) = device {
                     write!(f, " dev {}", Word(device))?;
                 }
@@ -42,6 +45,8 @@ impl fmt::Display for Route {
                     f.write_str(" onlink")?;
                 }
             }
+            // Behind all else: `ip` takes what follows to be the next hop's.
+            Target::Several(_) => write!(f, "{destination}")?,
         }
         match *protocol {
             Routing::BOOT => f.write_str(" proto boot")?,
@@ -54,7 +59,37 @@ impl fmt::Display for Route {
         if let Some(mtu) = mtu {
             write!(f, " mtu {mtu}")?;
         }
-        Ok(())
+        match target {
+            Target::Several(hops) => hops.iter().try_for_each(|hop| write_hop(f, destination, hop)),
+            Target::Blackhole | Target::Link(_) | Target::Via { .. } => Ok(()),
+        }
+    }
+}
+
+fn write_hop(f: &mut fmt::Formatter<'_>, of: &IpNet, hop: &Hop) -> fmt::Result {
+    let Hop { device, gateway, onlink, weight } = hop;
+    f.write_str(" nexthop")?;
+    if let Some(gateway) = *gateway {
+        write!(f, " via {}", Via { of, gateway })?;
+    }
+    write!(f, " dev {} weight {weight}", Word(device))?;
+    if *onlink { f.write_str(" onlink") } else { Ok(()) }
+}
+
+/// A gateway as `ip route` takes it: one of the other family must be said to be so.
+pub struct Via<'a> {
+    pub of: &'a IpNet,
+    pub gateway: IpAddr,
+}
+
+impl fmt::Display for Via<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { of, gateway } = self;
+        match (IpVersion::of(of.addr()), IpVersion::of(*gateway)) {
+            (IpVersion::V4, IpVersion::V6) => write!(f, "inet6 {gateway}"),
+            (IpVersion::V6, IpVersion::V4) => write!(f, "inet {gateway}"),
+            (IpVersion::V4, IpVersion::V4) | (IpVersion::V6, IpVersion::V6) => write!(f, "{gateway}"),
+        }
     }
 }
 

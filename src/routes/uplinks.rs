@@ -1,11 +1,14 @@
 //! What is known of the host's interfaces.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+
+use super::route_set::Hop;
 
 /// The interfaces of a host, and the ways that it has without us.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub struct Uplinks {
     /// These are all. Where nobody looked, an interface that is not among them counts as up, and the host's own
     /// address as being on one whose name is not known.
     pub complete: bool,
-    /// Routes of others through a router, in the main table.
+    /// Routes of others in the main table; one a destination.
     pub gateways: Vec<Gateway>,
 }
 
@@ -31,19 +34,21 @@ pub struct Link {
     pub addresses: Vec<IpNet>,
 }
 
-/// A way to what no interface is connected to.
+/// A route that is not ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateway {
     pub destination: IpNet,
-    pub gateway: IpAddr,
-    pub device: Arc<str>,
+    /// None: it leads nowhere.
+    pub hops: Vec<Hop>,
 }
 
-/// An interface that somebody names where nobody looks: `NAME=ADDRESS/LENGTH[,…][,mtu=N][,via=ROUTER]`.
+/// An interface that somebody names where nobody looks:
+/// `NAME=ADDRESS/LENGTH[,…][,mtu=N][,via=ROUTER][,to=NETWORK[@ROUTER]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     link: Link,
-    gateways: Vec<Gateway>,
+    /// By destination.
+    hops: Vec<(IpNet, Hop)>,
 }
 
 /// What of such a text was not understood.
@@ -54,12 +59,16 @@ pub struct TellingError {
 }
 
 impl Uplinks {
-    /// These, and nothing is known of others.
+    /// These, and nothing is known of others. Several routers for one destination are used side by side.
     pub fn told(all: &[Told]) -> Self {
+        let mut hops: BTreeMap<IpNet, Vec<Hop>> = BTreeMap::new();
+        for (destination, hop) in all.iter().flat_map(|told| &told.hops) {
+            hops.entry(*destination).or_default().push(hop.clone());
+        }
         Self {
             links: all.iter().map(|told| told.link.clone()).collect(),
             complete: false,
-            gateways: all.iter().flat_map(|told| told.gateways.iter().cloned()).collect(),
+            gateways: hops.into_iter().map(|(destination, hops)| Gateway { destination, hops }).collect(),
         }
     }
 }
@@ -77,7 +86,7 @@ impl FromStr for Told {
         }
         let name: Arc<str> = name.into();
         let mut link = Link { name: Arc::clone(&name), index: 0, up: true, mtu: None, addresses: Vec::new() };
-        let mut gateways = Vec::new();
+        let mut hops = Vec::new();
         for part in rest.split(',') {
             match part.split_once('=') {
                 Some(("mtu", mtu)) => {
@@ -87,18 +96,39 @@ impl FromStr for Told {
                     let gateway: IpAddr = router
                         .parse()
                         .map_err(|_| refused(part, "a router's address, as in `via=10.0.0.1`"))?;
-                    let destination = everything(gateway);
-                    gateways.push(Gateway { destination, gateway, device: Arc::clone(&name) });
+                    hops.push((everything(gateway), hop(&name, Some(gateway))));
                 }
-                Some(_) => return Err(refused(part, "`mtu=…` or `via=…`")),
+                Some(("to", route)) => {
+                    let (destination, gateway) = told_route(route).ok_or_else(|| {
+                        refused(
+                            part,
+                            "a network and its router, as in `to=10.8.0.0/16@10.0.0.1` or `to=10.8.0.2/32`",
+                        )
+                    })?;
+                    hops.push((destination, hop(&name, gateway)));
+                }
+                Some(_) => return Err(refused(part, "`mtu=…`, `via=…` or `to=…`")),
                 None => link.addresses.push(
                     part.parse()
                         .map_err(|_| refused(part, "an address with its length, as in `10.0.0.5/24`"))?,
                 ),
             }
         }
-        Ok(Self { link, gateways })
+        Ok(Self { link, hops })
     }
+}
+
+/// `NETWORK[@ROUTER]`
+fn told_route(text: &str) -> Option<(IpNet, Option<IpAddr>)> {
+    let (destination, router) = match text.split_once('@') {
+        Some((destination, router)) => (destination, Some(router.parse().ok()?)),
+        None => (text, None),
+    };
+    Some((destination.parse::<IpNet>().ok()?.trunc(), router))
+}
+
+fn hop(device: &Arc<str>, gateway: Option<IpAddr>) -> Hop {
+    Hop { device: Arc::clone(device), gateway, onlink: false, weight: 1 }
 }
 
 /// All addresses of its family.
@@ -127,17 +157,34 @@ mod tests {
 
     #[test]
     fn interfaces_are_told() {
-        let told: Told =
-            "eth0=172.16.0.1/24,fd16::1/64,mtu=1500,via=172.16.0.254,via=fd16::f".parse().unwrap();
-        let Uplinks { links, complete, gateways } = Uplinks::told(&[told]);
+        let told = [
+            "eth0=172.16.0.1/24,fd16::1/64,mtu=1500,via=172.16.0.254,via=fd16::f",
+            "eth1=172.18.0.1/24,via=172.18.0.254,to=10.8.0.2/16@172.18.0.9",
+            "wg0=10.8.0.1/32,to=10.8.0.2/32",
+        ];
+        let told = told.map(|text| text.parse::<Told>().unwrap());
+        let Uplinks { links, complete, gateways } = Uplinks::told(&told);
         assert!(!complete);
         let addresses = ["172.16.0.1/24", "fd16::1/64"].map(|net| net.parse().unwrap()).to_vec();
-        assert_eq!(links, [Link { name: "eth0".into(), index: 0, up: true, mtu: Some(1500), addresses }]);
+        assert_eq!(links[0], Link { name: "eth0".into(), index: 0, up: true, mtu: Some(1500), addresses });
+        assert_eq!(links.len(), 3);
+        let shown = |hop: &Hop| {
+            let gateway = hop.gateway.map_or("-".to_owned(), |gateway| gateway.to_string());
+            format!(" {gateway} {}", hop.device)
+        };
         let gateways: Vec<String> = gateways
             .iter()
-            .map(|way| format!("{} {} {}", way.destination, way.gateway, way.device))
+            .map(|way| format!("{}{}", way.destination, way.hops.iter().map(shown).collect::<String>()))
             .collect();
-        assert_eq!(gateways, ["0.0.0.0/0 172.16.0.254 eth0", "::/0 fd16::f eth0"]);
+        assert_eq!(
+            gateways,
+            [
+                "0.0.0.0/0 172.16.0.254 eth0 172.18.0.254 eth1",
+                "10.8.0.0/16 172.18.0.9 eth1",
+                "10.8.0.2/32 - wg0",
+                "::/0 fd16::f eth0"
+            ]
+        );
         for (text, part) in [
             ("eth0", "eth0"),
             ("=10.0.0.1/24", ""),
@@ -148,6 +195,9 @@ mod tests {
             ("eth0=10.0.0.1/24,mtu=big", "mtu=big"),
             ("eth0=10.0.0.1/24,via=there", "via=there"),
             ("eth0=10.0.0.1/24,mut=9", "mut=9"),
+            ("eth0=10.0.0.1/24,to=there", "to=there"),
+            ("eth0=10.0.0.1/24,to=10.8.0.0/16@", "to=10.8.0.0/16@"),
+            ("eth0=10.0.0.1/24,to=10.8.0.2", "to=10.8.0.2"),
         ] {
             assert_eq!(text.parse::<Told>().unwrap_err().part, part, "{text}");
         }

@@ -35,8 +35,8 @@ pub use tunnel::{correct_checksums, prepare};
 use super::links::wire as links;
 use super::netlink::{Channel, Message};
 use crate::model::IpVersion;
-use crate::routes::{Link, TUNNEL};
-use crate::sync::routes::{ProgrammedRoutes, ProgrammedTunnel, RouteStep};
+use crate::routes::{Hop, Link, TUNNEL};
+use crate::sync::routes::{KernelRoute, ProgrammedRoutes, ProgrammedTunnel, RouteStep};
 use request::NoInterface;
 
 /// How often a list is asked for that changes meanwhile.
@@ -172,15 +172,11 @@ impl MainTable {
             IpVersion::V6 => AddressFamily::Inet6,
         };
         let ask = RouteNetlinkMessage::GetRoute(ask);
-        for wire::Told { mut route, interface } in
-            self.list("routes", ask, |message| wire::route(message.payload))?
-        {
-            if let Some(index) = interface {
-                // One whose interface came or went meanwhile is told of again.
-                let Some(read) = links.get(&index) else { continue };
-                route.device = Some(Arc::clone(&read.link.name));
+        for told in self.list("routes", ask, |message| wire::route(message.payload))? {
+            // One whose interface came or went meanwhile is told of again.
+            if let Some(route) = named(told, links) {
+                programmed.routes.entry(route.destination).or_default().push(route);
             }
-            programmed.routes.entry(route.destination).or_default().push(route);
         }
         Ok(())
     }
@@ -222,6 +218,21 @@ impl MainTable {
 struct ReadLink {
     link: Link,
     mtu: u32,
+}
+
+/// The route with its interfaces' names. None where one of them is not known.
+fn named(told: wire::Told, links: &BTreeMap<u32, ReadLink>) -> Option<KernelRoute> {
+    let wire::Told { mut route, interface, hops } = told;
+    let name = |index: u32| links.get(&index).map(|read| Arc::clone(&read.link.name));
+    if let Some(index) = interface {
+        route.device = Some(name(index)?);
+    }
+    let hops = hops.into_iter().map(|wire::ToldHop { interface, gateway, onlink, weight }| {
+        Some(Hop { device: name(interface)?, gateway, onlink, weight })
+    });
+    route.hops = hops.collect::<Option<_>>()?;
+    route.hops.sort();
+    Some(route)
 }
 
 fn tunnel(links: &BTreeMap<u32, ReadLink>) -> ProgrammedTunnel {

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use felix_rs::config::Routing;
 use felix_rs::model::{IpVersion, WorkloadId};
-use felix_rs::routes::{Neighbour, Ownership, Provenance, Route, RouteSet, Target, Tunnel, WantedRoute};
-use felix_rs::sync::routes::{ProgrammedTunnel, RouteStep, plan};
+use felix_rs::routes::{
+    Gateway, Hop, Neighbour, Ownership, Provenance, Route, RouteSet, Target, Tunnel, WantedRoute,
+};
+use felix_rs::sync::routes::{ProgrammedTunnel, RouteStep, gateways, plan};
 use felix_rs::system::routes::{Change, Changes, Done, Found, MainTable, RoutesError};
 use tokio::time::{sleep, timeout};
 
@@ -20,6 +22,7 @@ pub const CASES: &[Case] = &[
     ("routes::what_is_written_is_read", what_is_written_is_read),
     ("routes::what_changes_is_replaced", what_changes_is_replaced),
     ("routes::those_of_others_stay", those_of_others_stay),
+    ("routes::ways_of_others_to_other_hosts", ways_of_others),
     ("routes::an_interface_that_vanished", an_interface_that_vanished),
     ("routes::a_refusal_says_why", a_refusal_says_why),
     ("routes::ten_thousand", ten_thousand),
@@ -93,8 +96,22 @@ fn all_kinds() -> RouteSet {
     put(&mut set, "fd00::/122", Target::Blackhole, |_| {});
     let found = Target::Via { gateway: [172, 16, 0, 3].into(), device: None, onlink: false };
     put(&mut set, "10.0.3.0/26", found, |route| route.metric = 5);
+    put(&mut set, "10.0.4.0/26", several(&["172.16.0.2", "fe80::9"]), |route| route.mtu = Some(1440));
+    put(&mut set, "fd00:4::/122", several(&["fd16::2", "fd16::3"]), |_| {});
+    put(&mut set, "10.0.5.0/26", via("fe80::9", true), |_| {});
     meet(&mut set, "cali1", [10, 0, 0, 1], "02:00:00:00:00:0a");
     set
+}
+
+/// The second on the link, whatever subnets say, and with three times the weight.
+fn several(gateways: &[&str; 2]) -> Target {
+    let hops = gateways.iter().zip([(false, 1), (true, 3)]).map(|(gateway, (onlink, weight))| Hop {
+        device: "eth0".into(),
+        gateway: Some(gateway.parse().expect("an address")),
+        onlink,
+        weight,
+    });
+    Target::Several(hops.collect())
 }
 
 /// Makes the kernel as wanted, and looks that it is; how many steps it took.
@@ -147,7 +164,7 @@ fn shown(arguments: &str) -> Result<String, String> {
 fn what_is_written_is_read() -> Verdict {
     ip(HOST)?;
     let mut table = table()?;
-    is(&make(&mut table, &all_kinds())?, &10)?;
+    is(&make(&mut table, &all_kinds())?, &13)?;
     is(&make(&mut table, &all_kinds())?, &0)?;
     let main = shown("route show table main")?;
     for line in [
@@ -170,7 +187,7 @@ fn what_is_written_is_read() -> Verdict {
         }
     }
     // All of it goes again, and nothing else.
-    is(&make(&mut table, &nothing())?, &10)
+    is(&make(&mut table, &nothing())?, &13)
 }
 
 fn what_changes_is_replaced() -> Verdict {
@@ -189,11 +206,52 @@ fn what_changes_is_replaced() -> Verdict {
     put(&mut other, "fd00:1::/122", Target::Blackhole, |_| {});
     put(&mut other, "fd00::/122", via("fd16::3", true), |_| {});
     put(&mut other, "10.0.2.0/26", via("172.99.0.2", true), |route| route.mtu = Some(1400));
+    // One way becomes two, and the other way round.
+    put(&mut other, "10.0.4.0/26", via("172.16.0.2", false), |_| {});
+    put(&mut other, "fd00:4::/122", Target::Blackhole, |_| {});
+    put(&mut other, "10.0.5.0/26", several(&["172.16.0.2", "172.16.0.3"]), |_| {});
     // Another metric is another route.
     put(&mut other, "10.0.0.2/32", link("cali2"), |route| route.metric = 7);
     // Two for the metric, two for the neighbour.
-    is(&make(&mut table, &other)?, &11)?;
+    is(&make(&mut table, &other)?, &14)?;
+    make(&mut table, &all_kinds())?;
+    put(&mut other, "fd00:4::/122", via("fd16::2", false), |_| {});
+    make(&mut table, &other)?;
     make(&mut table, &all_kinds()).map(drop)
+}
+
+/// Whatever leads to a host there: a tunnel's other end, several routers, of which one's interface may be down.
+fn ways_of_others() -> Verdict {
+    ip(HOST)?;
+    ip("link add wg0 type veth peer name wire1\nlink add eth1 type veth peer name wire2\nlink set wg0 up\n\
+        link set wire1 up\nlink set eth1 up\nlink set wire2 up\naddress add 10.2.0.2/31 dev eth1\n\
+        address add 10.8.0.1 peer 10.8.0.2/32 dev cali2\naddress add 10.8.0.1 peer 10.8.0.3/32 dev wg0\n\
+        route add default proto 186 nexthop via 172.16.0.254 weight 2 nexthop via 10.2.0.3\n\
+        route add 10.9.0.0/24 nexthop via inet6 fe80::1 dev eth0 nexthop via inet6 fe80::2 dev eth1\n\
+        route add fd18::/64 nexthop via fd16::8 nexthop via fd16::9\nroute add unreachable 10.7.0.0/16\n")?;
+    let mut table = table()?;
+    let hosts = ["10.8.0.1", "10.8.0.3", "10.9.0.2", "10.7.0.2", "172.16.0.2", "fd18::2"]
+        .map(|host| host.parse().expect("an address"))
+        .into();
+    let mut found = || -> Result<String, String> {
+        let found = table.read().map_err(|error| error.to_string())?;
+        let ways = gateways(&found.programmed, &nothing().ownership, &hosts);
+        let shown = |hop: &Hop| {
+            let gateway = hop.gateway.map_or("-".to_owned(), |gateway| gateway.to_string());
+            format!(" {gateway} {} {}", hop.device, hop.weight)
+        };
+        let line = |way: &Gateway| {
+            format!("{}{}\n", way.destination, way.hops.iter().map(shown).collect::<String>())
+        };
+        Ok(ways.iter().map(line).collect())
+    };
+    let rest = "10.7.0.0/16\n10.8.0.3/32 - wg0 1\n";
+    let two = "10.9.0.0/24 fe80::1 eth0 1 fe80::2 eth1 1\n172.16.0.0/24 - eth0 1\n\
+        fd18::/64 fd16::8 eth0 1 fd16::9 eth0 1\n";
+    is(&found()?, &format!("0.0.0.0/0 172.16.0.254 eth0 2 10.2.0.3 eth1 1\n{rest}{two}"))?;
+    ip("link set eth1 down\n")?;
+    let one = two.replace(" fe80::2 eth1 1", "");
+    is(&found()?, &format!("0.0.0.0/0 172.16.0.254 eth0 1\n{rest}{one}"))
 }
 
 fn those_of_others_stay() -> Verdict {

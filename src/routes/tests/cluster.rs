@@ -1,7 +1,7 @@
 //! Routes to other hosts.
 
 use super::*;
-use crate::routes::Gateway;
+use crate::routes::{Gateway, Hop};
 
 const ETH0: &str = "eth0: 2 mtu=1500 172.16.0.1/24 fd16::1/64";
 
@@ -83,11 +83,13 @@ fn where_nobody_looked_the_own_address_is_taken_to_be_there() {
 
 #[test]
 fn interfaces_that_lead_to_another_host() {
-    let router = Gateway {
-        destination: "0.0.0.0/0".parse().unwrap(),
-        gateway: "172.16.0.254".parse().unwrap(),
+    let hop = Hop {
         device: "eth0".into(),
+        gateway: Some("172.16.0.254".parse().unwrap()),
+        onlink: false,
+        weight: 1,
     };
+    let router = Gateway { destination: "0.0.0.0/0".parse().unwrap(), hops: vec![hop] };
     let with_router = |links: &[&str]| {
         let mut world = World::new(&three("")).links(links);
         world.uplinks.gateways = vec![router.clone()];
@@ -127,6 +129,70 @@ fn interfaces_that_lead_to_another_host() {
         ),
     ] {
         assert_eq!(world.short(), expected, "{what}");
+    }
+}
+
+/// Of subnets, routes down a device and routes through a router the longest prefix wins, whatever it is.
+#[test]
+fn the_way_to_another_host_is_the_kernels() {
+    let world = |uplinks: &[&str]| {
+        World::new(&[
+            pool("10.0.0.0/16", ""),
+            node(HOST, "ipv4Address: 10.8.0.1/32"),
+            node("b", "ipv4Address: 10.8.0.2/32"),
+            block("10.0.1.0/26", "b", &[]),
+        ])
+        .told(uplinks)
+    };
+    for (what, uplinks, expected) in [
+        (
+            "down a device",
+            &["wg0=10.8.0.1/32,to=10.8.0.2/32", "eth0=203.0.113.9/24,via=203.0.113.1"][..],
+            "10.0.1.0/26 via 10.8.0.2 dev wg0 onlink",
+        ),
+        (
+            "everything down a device",
+            &["ppp0=10.8.0.1/32,to=0.0.0.0/0", "eth0=203.0.113.9/24"],
+            "10.0.1.0/26 via 10.8.0.2 dev ppp0 onlink",
+        ),
+        (
+            "a longer prefix than the subnet's",
+            &["eth0=10.8.0.1/16,to=10.8.0.2/32@10.8.0.254"],
+            "10.0.1.0/26 via 10.8.0.254 dev eth0",
+        ),
+        (
+            "a shorter one",
+            &["eth0=10.8.0.1/16,to=10.0.0.0/8@10.8.0.254"],
+            "10.0.1.0/26 via 10.8.0.2 dev eth0",
+        ),
+        ("the subnet's own route", &["eth0=10.8.0.1/16,to=10.8.0.0/16"], "10.0.1.0/26 via 10.8.0.2 dev eth0"),
+        (
+            "that of the second interface with the subnet",
+            &["eth0=10.8.0.1/16", "eth1=10.8.9.1/16,to=10.8.0.0/16"],
+            "10.0.1.0/26 via 10.8.0.2 dev eth1",
+        ),
+        (
+            "two routers, and the address is lo's",
+            &["lo=10.8.0.1/32", "eth1=10.2.0.2/31,via=10.2.0.3", "eth0=10.1.0.2/31,via=10.1.0.3"],
+            "10.0.1.0/26 nexthop via 10.1.0.3 dev eth0 weight 1 nexthop via 10.2.0.3 dev eth1 weight 1",
+        ),
+        (
+            "routers of which one's interface is not there",
+            &["lo=10.8.0.1/32", "cali1=10.2.0.2/31,via=10.2.0.3", "eth0=10.1.0.2/31,via=10.1.0.3"],
+            "10.0.1.0/26 via 10.1.0.3 dev eth0",
+        ),
+        (
+            "a router that is known by its address of IPv6",
+            &["lo=10.8.0.1/32", "eth0=fd16::1/64,to=0.0.0.0/0@fe80::1"],
+            "10.0.1.0/26 via inet6 fe80::1 dev eth0",
+        ),
+        (
+            "lo leads nowhere",
+            &["lo=10.8.0.1/32", "eth0=10.1.0.2/31"],
+            "! 10.0.1.0/26 of Node b: no interface is known that leads to 10.8.0.2",
+        ),
+    ] {
+        assert_eq!(world(uplinks).short(), [expected], "{what}");
     }
 }
 
@@ -297,6 +363,17 @@ fn the_tunnel() {
         (world().set(&["IpInIpEnabled=false"]), None),
         (World::new(&three("")), None),
         (World::new(&three("")).set(&["IpInIpEnabled=true"]), Some("0 -")),
+        // What leads to other hosts, where lo has the host's own address.
+        (
+            world().told(&[
+                "lo=172.16.0.1/32,mtu=65536",
+                "eth0=10.1.0.2/31,mtu=9000,via=10.1.0.3",
+                "eth1=10.2.0.2/31,mtu=1500,via=10.2.0.3",
+                "eth2=10.3.0.2/31,mtu=576",
+            ]),
+            Some("1480 -"),
+        ),
+        (world().told(&["lo=172.16.0.1/32,mtu=65536"]), Some("0 -")),
     ] {
         assert_eq!(line(world).as_deref(), expected);
     }

@@ -5,7 +5,7 @@ mod local;
 
 use std::sync::Arc;
 
-use super::{Link, RouteSet, Uplinks, desired};
+use super::{Link, RouteSet, Told, Uplinks, desired};
 use crate::config::{Config, Source};
 use crate::datastore::yaml;
 use crate::model::{Update, decode};
@@ -30,6 +30,13 @@ impl World {
     fn links(mut self, links: &[&str]) -> Self {
         self.uplinks = Uplinks { links: links.iter().map(|text| link(text)).collect(), ..self.uplinks };
         self.uplinks.complete = true;
+        self
+    }
+
+    /// Interfaces as `--uplink` takes them; these are all.
+    fn told(mut self, told: &[&str]) -> Self {
+        let told: Vec<Told> = told.iter().map(|text| text.parse().expect("an uplink")).collect();
+        self.uplinks = Uplinks { complete: true, ..Uplinks::told(&told) };
         self
     }
 

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::{KernelRoute, ProgrammedRoutes, ProgrammedTunnel, RouteKind, Scope};
 use crate::model::IpVersion;
+use crate::routes::Hop;
 
 /// The interface that leads to every gateway.
 pub(super) const UPLINK: &str = "eth0";
@@ -101,8 +102,9 @@ impl FakeKernel {
 /// The route that words of `ip route` describe.
 pub(super) fn route(words: &[&str]) -> KernelRoute {
     let mut words = words.iter().copied().peekable();
-    let kind = match words.next_if_eq(&"blackhole") {
-        Some(_) => RouteKind::Blackhole,
+    let kind = match words.next_if(|word| ["blackhole", "unreachable"].contains(word)) {
+        Some("blackhole") => RouteKind::Blackhole,
+        Some(_) => RouteKind::Other(7),
         None => RouteKind::Unicast,
     };
     let destination: IpNet = words.next().unwrap().parse().unwrap();
@@ -116,6 +118,7 @@ pub(super) fn route(words: &[&str]) -> KernelRoute {
         device: None,
         metric: if is_v4 { 0 } else { 1024 },
         onlink: false,
+        hops: Vec::new(),
         mtu: None,
         source: None,
     };
@@ -124,8 +127,15 @@ pub(super) fn route(words: &[&str]) -> KernelRoute {
             route.onlink = true;
             continue;
         }
+        if word == "nexthop" {
+            route.hops = hops(words);
+            break;
+        }
         let value = words.next().unwrap();
         match word {
+            "via" if value.starts_with("inet") => {
+                route.gateway = Some(words.next().unwrap().parse().unwrap());
+            }
             "via" => route.gateway = Some(value.parse().unwrap()),
             "dev" => route.device = Some(Arc::from(value)),
             "scope" => route.scope = if value == "link" { Scope::Link } else { Scope::Global },
@@ -137,4 +147,25 @@ pub(super) fn route(words: &[&str]) -> KernelRoute {
         }
     }
     route
+}
+
+/// The words behind the first `nexthop`.
+fn hops<'w>(words: impl Iterator<Item = &'w str>) -> Vec<Hop> {
+    let words: Vec<&str> = words.collect();
+    let mut hops: Vec<Hop> = words.split(|word| *word == "nexthop").map(hop).collect();
+    hops.sort();
+    hops
+}
+
+fn hop(words: &[&str]) -> Hop {
+    let behind = |name: &str| {
+        let at = words.iter().position(|word| *word == name)?;
+        words[at + 1..].iter().find(|word| !word.starts_with("inet")).copied()
+    };
+    Hop {
+        device: behind("dev").unwrap().into(),
+        gateway: behind("via").map(|gateway| gateway.parse().unwrap()),
+        onlink: words.contains(&"onlink"),
+        weight: behind("weight").map_or(1, |weight| weight.parse().unwrap()),
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::model::IpVersion;
-use crate::routes::{Route, Target};
+use crate::routes::{Hop, Route, Target};
 
 /// What a host's main table, neighbours and tunnel are. The default is a kernel without any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,12 +33,14 @@ pub struct KernelRoute {
     pub protocol: u8,
     /// IPv6's are all global.
     pub scope: Scope,
-    /// None for one with several next hops, too.
+    /// None for one with several hops, too.
     pub gateway: Option<IpAddr>,
-    /// None for one that leads nowhere, whatever IPv6 says, or has several next hops.
+    /// None for one that leads nowhere, whatever IPv6 says, or has several hops.
     pub device: Option<Arc<str>>,
     pub metric: u32,
     pub onlink: bool,
+    /// Of one with several, sorted. Those whose interface is down are not among them.
+    pub hops: Vec<Hop>,
     pub mtu: Option<u32>,
     pub source: Option<IpAddr>,
 }
@@ -77,18 +79,23 @@ impl KernelRoute {
     /// What the kernel has once `route` was written. A device that was left to the kernel to find stays unknown.
     pub fn written(route: &Route) -> Self {
         let Route { destination, target, protocol, metric, source, mtu } = route;
-        let (kind, scope, gateway, device, onlink) = match target {
-            Target::Blackhole => (RouteKind::Blackhole, Scope::Global, None, None, false),
+        let (scope, gateway, device, onlink, hops) = match target {
+            Target::Blackhole => (Scope::Global, None, None, false, Vec::new()),
             Target::Link(device) => {
                 let scope = match IpVersion::of(destination.addr()) {
                     IpVersion::V4 => Scope::Link,
                     IpVersion::V6 => Scope::Global,
                 };
-                (RouteKind::Unicast, scope, None, Some(Arc::clone(device)), false)
+                (scope, None, Some(Arc::clone(device)), false, Vec::new())
             }
             Target::Via { gateway, device, onlink } => {
-                (RouteKind::Unicast, Scope::Global, Some(*gateway), device.clone(), *onlink)
+                (Scope::Global, Some(*gateway), device.clone(), *onlink, Vec::new())
             }
+            Target::Several(hops) => (Scope::Global, None, None, false, hops.clone()),
+        };
+        let kind = match target {
+            Target::Blackhole => RouteKind::Blackhole,
+            Target::Link(_) | Target::Via { .. } | Target::Several(_) => RouteKind::Unicast,
         };
         Self {
             destination: *destination,
@@ -99,6 +106,7 @@ impl KernelRoute {
             device,
             metric: *metric,
             onlink,
+            hops,
             mtu: *mtu,
             source: *source,
         }

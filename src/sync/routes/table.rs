@@ -105,6 +105,7 @@ fn obstacle(
     }
     let by_tunnel = match &wanted.route.target {
         Target::Via { gateway: _, device, onlink: _ } => device.as_deref() == Some(TUNNEL),
+        Target::Several(hops) => hops.iter().any(|hop| &*hop.device == TUNNEL),
         Target::Blackhole | Target::Link(_) => false,
     };
     (by_tunnel && programmed.tunnel == ProgrammedTunnel::Impossible).then_some(WithheldFor::NoTunnel)

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::plan::{RoutePlan, RouteStep, Withheld, WithheldFor};
 use super::programmed::{KernelRoute, RouteKind};
 use crate::model::IpVersion;
-use crate::routes::{TUNNEL, Word};
+use crate::routes::{TUNNEL, Via, Word};
 
 /// Who made a route, by number and by the name that it usually stands for.
 pub struct Protocol(pub u8);
@@ -85,6 +85,7 @@ impl fmt::Display for KernelRoute {
             metric,
             scope: _,
             onlink: _,
+            hops: _,
             mtu: _,
             source: _,
         } = self;
@@ -97,8 +98,8 @@ impl fmt::Display for KernelRoute {
             RouteKind::Other(number) => write!(f, "{number} ")?,
         }
         write!(f, "{destination}")?;
-        if let Some(gateway) = gateway {
-            write!(f, " via {gateway}")?;
+        if let Some(gateway) = *gateway {
+            write!(f, " via {}", Via { of: destination, gateway })?;
         }
         if let Some(device) = device {
             write!(f, " dev {}", Word(device))?;

@@ -187,7 +187,11 @@ pub(in crate::system) fn address(payload: &[u8]) -> Option<(u32, IpNet)> {
             _ => {}
         }
     }
-    Some((index, IpNet::new(own.or(peer)?, prefix).ok()?))
+    match (own, peer) {
+        // The network is the peer's, to which the kernel has a route.
+        (Some(own), Some(peer)) if own != peer => Some((index, own.into())),
+        (own, peer) => Some((index, IpNet::new(own.or(peer)?, prefix).ok()?)),
+    }
 }
 
 #[cfg(test)]
@@ -286,6 +290,8 @@ mod tests {
             (changed(|message| message.attributes.truncate(1)), None),
             (NewAddress(on(24, vec![peer("10.0.0.1"), own("10.0.0.1")])), Some(at("10.0.0.1/24"))),
             (NewAddress(on(32, vec![peer("10.0.0.9"), own("10.0.0.1")])), Some(at("10.0.0.1/32"))),
+            // The network is the peer's.
+            (NewAddress(on(24, vec![peer("10.9.0.9"), own("10.0.0.1")])), Some(at("10.0.0.1/32"))),
             (NewAddress(on(64, vec![peer("fe80::1")])), Some(at("fe80::1/64"))),
             (
                 DelAddress(on(24, vec![own("10.0.0.1")])),

@@ -8,11 +8,12 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{
-    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol, RouteScope, RouteType,
+    RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteNextHopFlags,
+    RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::routes::{Route, TUNNEL};
+use crate::routes::{Hop, Route, TUNNEL};
 use crate::sync::routes::{KernelRoute, RouteKind, RouteStep, Scope};
 
 /// An interface that a step names is not there.
@@ -53,7 +54,13 @@ pub(super) fn request(
         RouteStep::ReplaceRoute(route) => {
             let written = KernelRoute::written(route);
             let interface = written.device.as_deref().map(index).transpose()?;
-            (M::NewRoute(replaced(route, &written, interface)), replace)
+            let mut message = replaced(route, &written, interface);
+            if !written.hops.is_empty() {
+                let hops =
+                    written.hops.iter().map(|hop| Ok(self::hop(hop, route.destination, index(&hop.device)?)));
+                message.attributes.push(RouteAttribute::MultiPath(hops.collect::<Result<_, _>>()?));
+            }
+            (M::NewRoute(message), replace)
         }
         RouteStep::DeleteNeighbour { device, address } => {
             (M::DelNeighbour(neighbour(index(device)?, *address, None)), 0)
@@ -134,9 +141,34 @@ fn to(
     message.header.protocol = RouteProtocol::from(protocol);
     message.attributes =
         vec![RouteAttribute::Destination(destination.addr().into()), RouteAttribute::Priority(metric)];
-    message.attributes.extend(gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
+    message.attributes.extend(gateway.map(|gateway| by(destination, gateway)));
     message.attributes.extend(interface.map(RouteAttribute::Oif));
     message
+}
+
+/// One of several ways.
+fn hop(hop: &Hop, destination: IpNet, interface: u32) -> RouteNextHop {
+    let Hop { device: _, gateway, onlink, weight } = hop;
+    let mut message = RouteNextHop::default();
+    message.interface_index = interface;
+    // As the kernel counts.
+    message.hops = u8::try_from(weight.saturating_sub(1)).unwrap_or(u8::MAX);
+    if *onlink {
+        message.flags = RouteNextHopFlags::Onlink;
+    }
+    message.attributes = gateway.map(|gateway| by(destination, gateway)).into_iter().collect();
+    message
+}
+
+/// A gateway of the other family needs an attribute of its own.
+fn by(destination: IpNet, gateway: IpAddr) -> RouteAttribute {
+    match (destination, gateway) {
+        (IpNet::V4(_), IpAddr::V6(gateway)) => RouteAttribute::Via(RouteVia::Inet6(gateway)),
+        (IpNet::V6(_), IpAddr::V4(gateway)) => RouteAttribute::Via(RouteVia::Inet(gateway)),
+        (IpNet::V4(_), IpAddr::V4(_)) | (IpNet::V6(_), IpAddr::V6(_)) => {
+            RouteAttribute::Gateway(gateway.into())
+        }
+    }
 }
 
 fn kind(kind: RouteKind) -> RouteType {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Wanted;
-use super::truces::{Object, Truces, device, needs_tunnel, object};
+use super::truces::{Object, Truces, devices, needs_tunnel, object};
 use crate::routes::{Gateway, HeldBack, Ownership, RouteSet, TUNNEL};
 use crate::sync::routes::{self, ProgrammedTunnel, RouteStep, Withheld};
 use crate::system::routes::{Done, Found, MainTable, RoutesError, correct_checksums, prepare};
@@ -385,7 +385,7 @@ impl Round<'_> {
     /// It only puts right what somebody has changed.
     fn is_drift(&self, step: &RouteStep, object: &Object) -> bool {
         self.touched.is_some_and(|touched| {
-            !self.unsettled.contains(object) && device(step).is_none_or(|device| !touched.contains(device))
+            !self.unsettled.contains(object) && !devices(step).iter().any(|device| touched.contains(*device))
         })
     }
 }

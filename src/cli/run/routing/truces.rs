@@ -113,20 +113,22 @@ pub(super) fn object(step: &RouteStep) -> Object {
     }
 }
 
-/// The interface with which what the step is about comes and goes.
-pub(super) fn device(step: &RouteStep) -> Option<&str> {
+/// The interfaces with which what the step is about comes and goes.
+pub(super) fn devices(step: &RouteStep) -> Vec<&str> {
     match step {
-        RouteStep::DeleteRoute(route) => route.device.as_deref(),
-        RouteStep::ReplaceRoute(route) => way_out(route),
+        RouteStep::DeleteRoute(route) => {
+            route.device.as_deref().into_iter().chain(route.hops.iter().map(|hop| &*hop.device)).collect()
+        }
+        RouteStep::ReplaceRoute(route) => ways_out(route),
         RouteStep::DeleteNeighbour { device, .. } | RouteStep::ReplaceNeighbour { device, .. } => {
-            Some(device)
+            vec![device]
         }
         // Its own changes are what is undone.
         RouteStep::CreateTunnel
         | RouteStep::SetTunnelMtu(_)
         | RouteStep::AddTunnelAddress(_)
         | RouteStep::RaiseTunnel
-        | RouteStep::RemoveTunnelAddress(_) => None,
+        | RouteStep::RemoveTunnelAddress(_) => Vec::new(),
     }
 }
 
@@ -135,9 +137,9 @@ pub(super) fn needs_tunnel(step: &RouteStep, wanted: &RouteSet) -> bool {
     match step {
         RouteStep::DeleteRoute(there) => {
             let wanted = wanted.routes.get(&there.destination);
-            wanted.is_some_and(|wanted| way_out(&wanted.route) == Some(TUNNEL))
+            wanted.is_some_and(|wanted| ways_out(&wanted.route).contains(&TUNNEL))
         }
-        RouteStep::ReplaceRoute(route) => way_out(route) == Some(TUNNEL),
+        RouteStep::ReplaceRoute(route) => ways_out(route).contains(&TUNNEL),
         RouteStep::DeleteNeighbour { .. } | RouteStep::ReplaceNeighbour { .. } => false,
         RouteStep::CreateTunnel
         | RouteStep::SetTunnelMtu(_)
@@ -147,11 +149,12 @@ pub(super) fn needs_tunnel(step: &RouteStep, wanted: &RouteSet) -> bool {
     }
 }
 
-fn way_out(route: &Route) -> Option<&str> {
+fn ways_out(route: &Route) -> Vec<&str> {
     match &route.target {
-        Target::Blackhole => None,
-        Target::Link(device) => Some(device),
-        Target::Via { gateway: _, device, onlink: _ } => device.as_deref(),
+        Target::Blackhole => Vec::new(),
+        Target::Link(device) => vec![device],
+        Target::Via { gateway: _, device, onlink: _ } => device.as_deref().into_iter().collect(),
+        Target::Several(hops) => hops.iter().map(|hop| &*hop.device).collect(),
     }
 }
 

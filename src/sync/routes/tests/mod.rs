@@ -46,16 +46,17 @@ fn endpoint() -> WorkloadId {
 fn wanted(text: &str) -> WantedRoute {
     let words: Vec<&str> = text.split(' ').collect();
     let there = kernel_route(&words);
-    let target = match (there.gateway, there.device.clone()) {
-        (Some(gateway), device) => Target::Via { gateway, device, onlink: there.onlink },
-        (None, Some(device)) => Target::Link(device),
-        (None, None) => Target::Blackhole,
+    let target = match (there.gateway, there.device.clone(), there.hops.as_slice()) {
+        (Some(gateway), device, _) => Target::Via { gateway, device, onlink: there.onlink },
+        (None, Some(device), _) => Target::Link(device),
+        (None, None, []) => Target::Blackhole,
+        (None, None, hops) => Target::Several(hops.to_vec()),
     };
     let pool: IpNet = "10.0.0.0/16".parse().unwrap();
     let provenance = match &target {
         Target::Blackhole => Provenance::OwnBlock { pool },
         Target::Link(_) => Provenance::Endpoint(endpoint()),
-        Target::Via { .. } => {
+        Target::Via { .. } | Target::Several(_) => {
             Provenance::Remote { node: "b".into(), what: Remote::Block, pool, way: Way::Plain }
         }
     };
@@ -110,6 +111,8 @@ fn routes_are_ours_or_others() {
     const BLOCK: &str = "10.0.1.0/26 via 172.16.0.2 dev eth0 proto 80 metric 1024";
     const LOCAL: &str = "10.0.0.1/32 dev cali1 scope link proto boot metric 1024";
     const BIRD: &str = "10.0.1.0/26 via 172.16.0.2 dev eth0 proto 12";
+    const TWO: &str = "10.0.1.0/26 proto 80 metric 1024 nexthop via 172.16.0.2 dev eth0 weight 1 \
+                       nexthop via inet6 fe80::1 dev eth1 weight 3 onlink";
     let write = |route: &str| format!("ip route replace {route}\n");
     let gone = |route: &str| format!("ip route del {route}\n");
     let external = || nothing(Routing { remove_external: false, ..Routing::default() });
@@ -215,6 +218,16 @@ fn routes_are_ours_or_others() {
             &[BLOCK],
             String::new(),
         ),
+        ("two routers instead of one", with_routes(auto(), &[TWO]), &[BLOCK], write(TWO)),
+        (
+            "two routers, whoever is named first",
+            with_routes(auto(), &[TWO]),
+            &[
+                "10.0.1.0/26 proto 80 metric 1024 nexthop via inet6 fe80::1 dev eth1 weight 3 onlink nexthop via 172.16.0.2 dev eth0 weight 1",
+            ],
+            String::new(),
+        ),
+        ("two routers, not wanted any more", auto(), &[TWO], gone("10.0.1.0/26 proto 80 metric 1024")),
         (
             "IPv6",
             with_routes(auto(), &["fd00::1/128 dev cali1"]),

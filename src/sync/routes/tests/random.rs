@@ -17,6 +17,7 @@ fn there() -> impl Strategy<Value = String> {
         "dev eth0 scope link",
         "via GATEWAY dev eth0",
         "via GATEWAY dev tunl0 onlink",
+        "several",
         "hole",
     ]);
     let protocols = prop::sample::select(vec![2, 3, 4, 12, 80, 99]);
@@ -33,6 +34,7 @@ fn ours() -> impl Strategy<Value = String> {
         "dev cali2 scope link",
         "via GATEWAY dev eth0",
         "via GATEWAY dev tunl0 onlink mtu 1440",
+        "several",
         "hole",
     ]);
     (0..DESTINATIONS.len(), ways).prop_map(|(at, way)| {
@@ -47,6 +49,11 @@ fn text(destination: &str, way: &str, rest: &str) -> String {
     let way = if v6 { way.replace(" scope link", "") } else { way };
     if way == "hole" {
         format!("blackhole {destination} {rest}")
+    } else if way == "several" {
+        let [one, other] = if v6 { ["fd16::2", "fd16::3"] } else { ["172.16.0.2", "172.16.0.3"] };
+        format!(
+            "{destination} {rest} nexthop via {one} dev eth0 weight 1 nexthop via {other} dev eth0 weight 1"
+        )
     } else {
         format!("{destination} {way} {rest}")
     }

@@ -294,7 +294,7 @@ pub static PARAMETERS: &[Parameter] = &[
         .sets(|d, v| put(&mut d.config.routing.tunnel_address, optional(v, parsed))),
     row("IpInIpTunnelAddrFromBlock", Boolean, "false")
         .field("ipipTunnelAddrFromBlock")
-        .doc("Where nobody says tunl0's address, it is the lowest unallocated one of this host's blocks.")
+        .doc("Where nobody says tunl0's address, it is the lowest spare one of its blocks, and moves as workloads come and go.")
         .sets(|d, v| put(&mut d.config.routing.tunnel_address_from_block, boolean(v))),
     row("VXLANEnabled", Boolean, "")
         .field("vxlanEnabled")

@@ -18,6 +18,7 @@ mod tunnel;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -97,6 +98,21 @@ impl MainTable {
         }
         programmed.neighbours = self.neighbours(&links)?;
         Ok(Found { programmed, links: links.into_iter().map(|(index, read)| (index, read.link)).collect() })
+    }
+
+    /// The number of the interface that packets to an address leave by; None where no route leads there.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn interface_to(&mut self, address: IpAddr) -> Result<Option<u32>, RoutesError> {
+        let ask = RouteNetlinkMessage::GetRoute(request::lookup(address));
+        match self.channel.one(ask, |message| wire::interface(message.payload)) {
+            Ok(interface) => Ok(interface),
+            Err(refusal) if matches!(refusal.raw_os_error(), Some(ENETUNREACH | EHOSTUNREACH | EINVAL)) => {
+                Ok(None)
+            }
+            Err(source) => Err(RoutesError::Unlisted { what: "the route to an address", source }),
+        }
     }
 
     /// Carries out one step of a plan that was made of `found`.
@@ -251,6 +267,10 @@ const ESRCH: i32 = 3;
 const ENXIO: i32 = 6;
 const EEXIST: i32 = 17;
 const ENODEV: i32 = 19;
+/// Also what a blackhole says.
+const EINVAL: i32 = 22;
 const EOPNOTSUPP: i32 = 95;
 const EADDRNOTAVAIL: i32 = 99;
 const ENETDOWN: i32 = 100;
+const ENETUNREACH: i32 = 101;
+const EHOSTUNREACH: i32 = 113;

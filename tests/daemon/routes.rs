@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use crate::daemon::{Daemon, Mark};
 use crate::lab::{Lab, difference, until};
 use crate::main_table::{daemons_at_work, no_fight, of_host, routes, until_routes as until_routes_of};
-use crate::manifests::{LABELLED, NET1, endpoint_at, endpoints, network};
+use crate::manifests::{LABELLED, NET1, endpoint, endpoint_at, endpoints, network};
 use crate::netns::Backend;
+use crate::probe;
 use crate::probe::Answer::Passes;
 use crate::probe::Kind::{Icmp, Tcp, Udp};
 use crate::world::{Family, Row, address, in_block};
@@ -136,14 +137,24 @@ fn interfaces_come_and_go(backend: Backend) -> Verdict {
     no_fight(&first)
 }
 
+/// To an endpoint that nobody may reach. A connection of the one that had it would be let through to it.
 fn an_address_moves(backend: Backend) -> Verdict {
     let lab = lab(backend, "Never")?;
-    let _daemons = daemons_at_work(&lab)?;
+    let [daemon, _second] = daemons_at_work(&lab)?;
+    let mut live = Vec::new();
+    for family in Family::ALL {
+        let stream = probe::connection(lab.world.container("b"), address("a", family), 9000);
+        live.push(stream.map_err(|e| format!("b to a, {family:?}: {e}"))?);
+    }
     let [v4, v6] = Family::ALL.map(|family| address("a", family).to_string());
     let other = Family::ALL.map(|family| in_block(0, 77, family).to_string());
+    // Its kernel refuses what it does not know, aloud.
+    lab.world.container("c").ip(&format!("address add {v4}/32 dev eth0\naddress add {v6}/128 dev eth0\n"))?;
     lab.put(
         "endpoints",
-        &(endpoint_at("a", "net1", &[&other[0], &other[1]]) + &endpoint_at("c", "net1", &[&v4, &v6])),
+        &(endpoint_at("a", "net1", &[&other[0], &other[1]])
+            + &endpoint_at("c", "closed", &[&v4, &v6])
+            + &endpoint("b", "net1")),
     )?;
     let mut wanted = of_first_host();
     wanted.retain(|line| !line.contains("dev cali"));
@@ -154,7 +165,15 @@ fn an_address_moves(backend: Backend) -> Verdict {
         format!("{} dev calia metric 1024", other[1]),
     ]);
     wanted.sort();
-    until_routes(&lab, &wanted)
+    until_routes(&lab, &wanted)?;
+    until(|| match daemon.metric("felix_rs_conntrack_removed")? {
+        2.0.. => Ok(()),
+        removed => Err(format!("{removed} connections are removed")),
+    })?;
+    live.iter_mut().try_for_each(|stream| match probe::says_back(stream, Duration::from_secs(1)) {
+        Ok(false) => Ok(()),
+        other => Err(format!("the old connection goes on to who has the address now: {other:?}")),
+    })
 }
 
 /// Those elsewhere stay; an unexpected one on a workload's interface goes, but not while the interface is new.

@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     ("routes::ten_thousand", ten_thousand),
     ("routes::a_tunnel_or_why_there_is_none", a_tunnel),
     ("routes::changes_of_others_are_heard", changes_of_others),
+    ("routes::the_way_to_an_address", the_way_to_an_address),
 ];
 
 const HOST: &str = "link add cali1 type veth peer name peer1\nlink add cali2 type veth peer name peer2\n\
@@ -422,4 +423,30 @@ async fn until_quiet() -> Verdict {
         }
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+fn the_way_to_an_address() -> Verdict {
+    ip(HOST)?;
+    ip(
+        "route add 10.1.0.1/32 dev cali1\nroute add 10.1.0.2/32 dev cali2\nroute add blackhole 10.1.0.0/24\n\
+        route add fd00::1/128 dev cali1\n",
+    )?;
+    let mut table = MainTable::open().map_err(|e| e.to_string())?;
+    let found = table.read().map_err(|e| e.to_string())?;
+    for (address, expected) in [
+        ("10.1.0.1", Some("cali1")),
+        ("10.1.0.2", Some("cali2")),
+        ("10.1.0.3", None),
+        ("10.2.0.1", None),
+        ("172.16.0.7", Some("eth0")),
+        ("fd00::1", Some("cali1")),
+        ("fd00::2", None),
+    ] {
+        let way = table.interface_to(address.parse().expect("an address"));
+        let way = way.map_err(|e| format!("{address}: {e}"))?;
+        if way != expected.and_then(|name| found.index(name)) {
+            return Err(format!("{address}: by {way:?}"));
+        }
+    }
+    Ok(())
 }

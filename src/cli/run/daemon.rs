@@ -414,7 +414,8 @@ impl Daemon {
     fn after_chains(&mut self, desired: &Desired, config: &Config, changed: bool) {
         self.shared.metrics().set_rulesets(desired.rulesets.iter().map(|ruleset| &**ruleset));
         self.reports.refused(self.enforcement.quarantined());
-        self.cutter.applied(self.pipeline.policy(), config, &self.links, changed, self.shared.metrics());
+        let (policy, routes) = (self.pipeline.policy(), desired.routes.as_deref());
+        self.cutter.applied(policy, routes, config, &self.links, changed, self.shared.metrics());
         if self.cutter.has_work() {
             self.agenda.by(Task::Connections, Instant::now() + CONNECTIONS_PAUSE);
         }

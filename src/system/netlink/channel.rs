@@ -88,6 +88,28 @@ impl Channel {
         }
     }
 
+    /// Asks for one thing.
+    ///
+    /// # Errors
+    /// Also where there is no such thing.
+    pub(in crate::system) fn one<T: NetlinkSerializable, R>(
+        &mut self,
+        message: T,
+        read: impl Fn(&Message<'_>) -> R,
+    ) -> io::Result<R> {
+        self.send(message, 0)?;
+        loop {
+            self.receive()?;
+            let mut messages = messages(&self.buffer).flatten();
+            // An earlier request may have been given up before it was answered.
+            let Some(answer) = messages.find(|message| message.sequence == self.sequence) else { continue };
+            if let Some(Err(refusal)) = answer.end() {
+                return Err(refusal);
+            }
+            return Ok(read(&answer));
+        }
+    }
+
     /// Shows each line of a list to `visit`; false where something changed under it, so that lines may be missing.
     pub(in crate::system) fn list<T: NetlinkSerializable>(
         &mut self,

@@ -71,6 +71,16 @@ pub(super) fn request(
     })
 }
 
+/// Which way packets to an address go.
+pub(super) fn lookup(address: IpAddr) -> RouteMessage {
+    let net = IpNet::from(address);
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(net);
+    message.header.destination_prefix_length = net.prefix_len();
+    message.attributes = vec![RouteAttribute::Destination(address.into())];
+    message
+}
+
 fn link(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
@@ -132,10 +142,7 @@ fn to(
     interface: Option<u32>,
 ) -> RouteMessage {
     let mut message = RouteMessage::default();
-    message.header.address_family = match destination {
-        IpNet::V4(_) => AddressFamily::Inet,
-        IpNet::V6(_) => AddressFamily::Inet6,
-    };
+    message.header.address_family = family(destination);
     message.header.destination_prefix_length = destination.prefix_len();
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::from(protocol);
@@ -168,6 +175,13 @@ fn by(destination: IpNet, gateway: IpAddr) -> RouteAttribute {
         (IpNet::V4(_), IpAddr::V4(_)) | (IpNet::V6(_), IpAddr::V6(_)) => {
             RouteAttribute::Gateway(gateway.into())
         }
+    }
+}
+
+fn family(destination: IpNet) -> AddressFamily {
+    match destination {
+        IpNet::V4(_) => AddressFamily::Inet,
+        IpNet::V6(_) => AddressFamily::Inet6,
     }
 }
 

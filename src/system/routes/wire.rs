@@ -169,6 +169,12 @@ fn hop(hop: &[u8]) -> Option<ToldHop> {
     (flags & DEAD == 0).then_some(ToldHop { interface, gateway, onlink: flags & ONLINK != 0, weight })
 }
 
+/// The interface that the answer to a question for one address names.
+pub(super) fn interface(payload: &[u8]) -> Option<u32> {
+    let mut attributes = attributes(payload.get(HEADER..)?);
+    attributes.find(|(kind, _)| *kind == RTA_OIF).and_then(|(_, value)| u32_at(value, 0))
+}
+
 fn metric_mtu(metrics: &[u8]) -> Option<u32> {
     attributes(metrics).find(|(kind, _)| *kind == RTAX_MTU).and_then(|(_, value)| u32_at(value, 0))
 }

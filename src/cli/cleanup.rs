@@ -1,80 +1,86 @@
 //! `felix-rs cleanup`: removes what this program, or Felix, has put into the kernel, and nothing else.
 
-use std::collections::BTreeMap;
+mod routes;
+
 use std::fmt::Write;
 
 use clap::Args;
-use ipnet::{IpNet, Ipv4Net};
 
-use super::kernel;
+use super::configuration::Parameters;
 use super::run::only_one;
-use super::{Failure, Outcome};
-use crate::config::{Config, Routing};
-use crate::model::IpVersion;
-use crate::routes::{Ownership, RouteSet, TUNNEL};
+use super::{Failure, Outcome, kernel, report};
+use crate::config::Config;
+use crate::model::{Diagnostic, IpVersion};
 use crate::rules::ruleset::TableName;
-use crate::sync::routes::{KernelRoute, RouteStep, plan as plan_routes};
 use crate::sync::{Part, Programmed, Step, TableChanges, plan};
 use crate::system::iptables::{Backend, Iptables};
 use crate::system::kernel::{nothing, read_table};
-use crate::system::routes::{MainTable, RoutesError};
 use crate::system::tool::{ToolError, Tools};
 
-/// Remove every chain, hook, IP set and route of ours, of both iptables backends; connections are left alone
+/// Remove every route, chain, hook and IP set of ours, of both iptables backends; connections are left alone. Exits 1 where
+/// something is left
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Print what would be done, as the tools' own input, and do nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    parameters: Parameters,
     /// Where iptables and ipset are, as PATH is written
     #[arg(long, value_name = "DIRS", default_value = Tools::PATH)]
     tools: String,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let Arguments { dry_run, parameters, tools } = arguments;
+    let given = parameters.given()?;
+    let resolved = Config::resolve(&given.sources);
+    let problems = given.problems.iter().chain(&resolved.problems);
+    let diagnostics: Vec<Diagnostic> = problems.map(Diagnostic::from).collect();
+    super::say(&report::for_stderr(&diagnostics));
     // A daemon that runs would put everything back.
-    let _only = if arguments.dry_run { None } else { Some(only_one()?) };
-    kernel::wait(clean(arguments))
+    let _only = if *dry_run { None } else { Some(only_one()?) };
+    let tools = Tools::new(tools, Tools::DEADLINE);
+    let done = kernel::wait(async { Ok(clean(&tools, &resolved.config, *dry_run).await) })?;
+    done.tell(*dry_run)?;
+    let is_clean = done.left.is_empty() && !report::has_errors(&diagnostics);
+    Ok(if is_clean { Outcome::Clean } else { Outcome::Found })
 }
 
-/// Both backends' tables, then the sets, which they share and name.
-async fn clean(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let tools = Tools::new(&arguments.tools, Tools::DEADLINE);
+/// Routes go first: nobody is reached any more when the chains go that police it. Then both backends' tables, then the
+/// sets, which they share and name. What fails does not keep the rest.
+async fn clean(tools: &Tools, config: &Config, dry_run: bool) -> Done {
     let mut done = Done::default();
-    let mut usable = 0;
+    routes::clean(config, dry_run, &mut done);
+    let mut missing = Vec::new();
     for backend in Backend::ALL {
-        let iptables = kernel::iptables(&tools, backend);
-        match clean_tables(&iptables, arguments.dry_run, &mut done).await? {
-            Some(error) => super::say(&format!("note: {backend} is not looked at: {error}\n")),
-            None => usable += 1,
+        let iptables = kernel::iptables(tools, backend);
+        missing.extend(clean_tables(&iptables, dry_run, &mut done).await.map(|error| (backend, error)));
+    }
+    if missing.len() == Backend::ALL.len() {
+        done.left.push("chains: there is no iptables; help: install the package iptables".to_owned());
+    } else {
+        for (backend, error) in missing {
+            super::say(&format!("note: {backend} is not looked at: {error}\n"));
         }
     }
-    if usable == 0 {
-        return Err(Failure::Usage("there is no iptables\nhelp: install the package iptables".to_owned()));
-    }
-    clean_sets(&tools, arguments.dry_run, &mut done).await?;
-    clean_routes(arguments.dry_run, &mut done)?;
-    super::print(&done.text(arguments.dry_run))?;
-    if done.left.is_empty() { Ok(Outcome::Clean) } else { Ok(Outcome::Found) }
+    clean_sets(tools, dry_run, &mut done).await;
+    done
 }
 
 /// Why the backend can't be used, if so: most hosts have one only.
-async fn clean_tables(
-    iptables: &Iptables,
-    dry_run: bool,
-    done: &mut Done,
-) -> Result<Option<ToolError>, Failure> {
+async fn clean_tables(iptables: &Iptables, dry_run: bool, done: &mut Done) -> Option<ToolError> {
     if let Err(error) = iptables.save(IpVersion::V4, TableName::Mangle).await
         && let ToolError::Missing { .. } = error
     {
-        return Ok(Some(error));
+        return Some(error);
     }
     for version in IpVersion::ALL {
         for table in TableName::ALL {
             clean_table(iptables, version, table, dry_run, done).await;
         }
     }
-    Ok(None)
+    None
 }
 
 /// One that can't be read or cleaned does not keep the others.
@@ -126,11 +132,20 @@ async fn clean_in_parts(iptables: &Iptables, changes: &TableChanges, place: &str
 }
 
 /// The sets one by one: another program's rule may name one, which stays then.
-async fn clean_sets(tools: &Tools, dry_run: bool, done: &mut Done) -> Result<(), Failure> {
+async fn clean_sets(tools: &Tools, dry_run: bool, done: &mut Done) {
     let ipset = kernel::ipset(tools);
-    let saved = ipset.save().await.map_err(|error| kernel::tool_refusal(&error))?;
     let mut programmed = Programmed::default();
-    programmed.read_sets(&saved).map_err(|error| Failure::Usage(format!("ipset save: {error}")))?;
+    let unread = match ipset.save().await {
+        Ok(saved) => programmed.read_sets(&saved).err().map(|error| format!("ipset save: {error}")),
+        Err(error) => Some(match error.help() {
+            Some(help) => format!("{error}; help: {help}"),
+            None => error.to_string(),
+        }),
+    };
+    if let Some(why) = unread {
+        done.left.push(format!("sets: {why}"));
+        return;
+    }
     for step in plan(&nothing(), &programmed).steps() {
         let Step::RemoveSets(removals) = step else { continue };
         if dry_run {
@@ -145,59 +160,6 @@ async fn clean_sets(tools: &Tools, dry_run: bool, done: &mut Done) -> Result<(),
                 Err(error) => done.left.push(format!("{what}: {error}")),
             }
         }
-    }
-    Ok(())
-}
-
-/// By protocol 80, and on interfaces that begin with `cali` by protocol 3, too; and the neighbours there. An address of
-/// `tunl0` is ours where a route of ours has it, as this host's own block has.
-fn clean_routes(dry_run: bool, done: &mut Done) -> Result<(), Failure> {
-    let failed = |error: RoutesError| kernel::routes_refusal(&error);
-    let mut table = MainTable::open().map_err(failed)?;
-    let mut found = table.read().map_err(failed)?;
-    let routes = plan_routes(&no_routes(false, Vec::new()), &found.programmed);
-    let is_route = |step: &&RouteStep| matches!(step, RouteStep::DeleteRoute(_));
-    let blocks = routes.steps().filter_map(|step| match step {
-        RouteStep::DeleteRoute(KernelRoute { destination: IpNet::V4(net), .. }) => Some(*net),
-        _ => None,
-    });
-    let all = plan_routes(&no_routes(true, blocks.collect()), &found.programmed);
-    let steps: Vec<&RouteStep> =
-        routes.steps().filter(is_route).chain(all.steps().filter(|step| !is_route(step))).collect();
-    if dry_run {
-        let text: String = steps.iter().map(|step| format!("{step}\n")).collect();
-        if !text.is_empty() {
-            done.would("sh -e", &text);
-        }
-        return Ok(());
-    }
-    let mut removed = 0;
-    for step in steps {
-        match table.carry_out(step, &mut found) {
-            Ok(_) => removed += 1,
-            Err(error) => done.left.push(format!("by `{step}`: {error}")),
-        }
-    }
-    if removed > 0 {
-        done.removed.push(format!("{removed} routes, neighbours and addresses of {TUNNEL}"));
-    }
-    Ok(())
-}
-
-/// Nothing is wanted. `all`: whatever is on workloads' interfaces is ours.
-fn no_routes(all: bool, pools: Vec<Ipv4Net>) -> RouteSet {
-    RouteSet {
-        routes: BTreeMap::new(),
-        neighbours: BTreeMap::new(),
-        tunnel: None,
-        held_back: Vec::new(),
-        ownership: Ownership {
-            families: IpVersion::ALL.to_vec(),
-            tunnel: true,
-            routing: Routing { remove_external: all, ..Routing::default() },
-            prefixes: Config::default().interface_prefixes,
-            pools,
-        },
     }
 }
 
@@ -215,21 +177,18 @@ impl Done {
         let _ = write!(self.would, "# {command}\n{text}");
     }
 
-    fn text(&self, dry_run: bool) -> String {
+    fn tell(&self, dry_run: bool) -> Result<(), Failure> {
+        let lines = |sign: &str, all: &[String]| -> String {
+            all.iter().map(|what| format!("{sign}: {what}\n")).collect()
+        };
+        let left = lines("left", &self.left);
         if dry_run {
-            return self.would.clone();
+            // What is printed is for the tools.
+            super::say(&left);
+            return super::print(&self.would);
         }
-        let mut text = String::new();
-        for what in &self.removed {
-            let _ = writeln!(text, "removed: {what}");
-        }
-        for what in &self.left {
-            let _ = writeln!(text, "left: {what}");
-        }
-        if text.is_empty() {
-            text.push_str("nothing of ours is there\n");
-        }
-        text
+        let text = lines("removed", &self.removed) + &left;
+        super::print(if text.is_empty() { "nothing of ours is there\n" } else { &text })
     }
 }
 

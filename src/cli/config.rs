@@ -1,11 +1,9 @@
 //! `felix-rs config`: what is configured, and what could be.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
-use super::configuration::{Given, given_to_daemon};
+use super::configuration::{Given, Parameters};
 use super::{Failure, Outcome, report, source};
 use crate::config::{Config, ProblemKind, Resolved, Source, listing};
 use crate::datastore::Event;
@@ -23,17 +21,13 @@ pub(super) struct Arguments {
     /// With --datastore, the host [default: FelixHostname, or the only node there is]
     #[arg(long, value_name = "NAME", requires = "datastore", value_parser = NonEmptyStringValueParser::new())]
     host: Option<String>,
-    /// Felix's configuration file [default: /etc/calico/felix.cfg where there is one]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// A parameter, as in `--set LogPrefix=drop`; may be repeated, and beats every other source
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    parameters: Parameters,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let Arguments { explain, datastore, host, config, set } = arguments;
-    let mut given = given_to_daemon(config.as_deref(), set)?;
+    let Arguments { explain, datastore, host, parameters } = arguments;
+    let mut given = parameters.given()?;
     let mut diagnostics: Vec<Diagnostic> = given.problems.iter().map(Diagnostic::from).collect();
     let resolved = if datastore.is_empty() {
         let resolved = Config::resolve(&given.sources);

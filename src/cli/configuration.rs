@@ -2,13 +2,26 @@
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
 
 use super::Failure;
 use crate::config::{ConfigProblem, Source, file};
 
 /// Where Felix looks for its configuration.
 const FILE: &str = "/etc/calico/felix.cfg";
+
+/// The flags of those who take parameters as the daemon does.
+#[derive(Args)]
+pub(super) struct Parameters {
+    /// Felix's configuration file [default: /etc/calico/felix.cfg where there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A parameter, as in `--set InterfacePrefix=cali,tap`; may be repeated, and beats every other source
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
 
 /// What the door knows, and what was wrong with how it was written.
 pub(super) struct Given {
@@ -34,10 +47,13 @@ pub(super) fn given(path: Option<&Path>, flags: &[String]) -> Result<Given, Fail
     Ok(given)
 }
 
-/// As the daemon takes them: it looks for the file where Felix does.
-pub(super) fn given_to_daemon(path: Option<&Path>, flags: &[String]) -> Result<Given, Failure> {
-    let default = Path::new(FILE);
-    given(path.or_else(|| default.exists().then_some(default)), flags)
+impl Parameters {
+    /// All sources outside the datastore; the file is looked for where Felix does.
+    pub(super) fn given(&self) -> Result<Given, Failure> {
+        let Self { config, set } = self;
+        let default = Path::new(FILE);
+        given(config.as_deref().or_else(|| default.exists().then_some(default)), set)
+    }
 }
 
 /// A variable that is not text can't be a parameter.

@@ -7,6 +7,7 @@
 
 mod beside_bird;
 mod bird;
+mod cleanup;
 mod closed;
 mod daemon;
 mod drift;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         quarrels::CASES,
         flows::CASES,
         closed::CASES,
+        cleanup::CASES,
         life::CASES,
         drift::CASES,
         host::CASES,

@@ -15,13 +15,14 @@ mod teller;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use tracing::{info, warn};
 
-use super::{Failure, Outcome, configuration, source};
+use super::configuration::Parameters;
+use super::{Failure, Outcome, source};
 use crate::Pipeline;
 use crate::config::Config;
 use crate::system::tool::Tools;
@@ -40,12 +41,8 @@ pub(super) struct Arguments {
     /// This host's name in the manifests [default: FelixHostname, or the system's in lower case]
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     host: Option<String>,
-    /// Felix's configuration file [default: /etc/calico/felix.cfg where there is one]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// A parameter, as in `--set HealthEnabled=true`; may be repeated, and beats every other source
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    parameters: Parameters,
     /// Where iptables and ipset are, as PATH is written
     #[arg(long, value_name = "DIRS", default_value = Tools::PATH)]
     tools: String,
@@ -53,7 +50,7 @@ pub(super) struct Arguments {
 
 /// Runs until a signal ends it. `severity`: the configuration says what is logged.
 pub(super) fn run(arguments: &Arguments, severity: bool) -> Result<Outcome, Failure> {
-    let mut given = configuration::given_to_daemon(arguments.config.as_deref(), &arguments.set)?;
+    let mut given = arguments.parameters.given()?;
     let datastore = source::choose(&arguments.datastore, &mut given)?;
     for problem in &given.problems {
         warn!("{problem}");

@@ -72,8 +72,27 @@ pub(super) fn changes(desired: &Desired, programmed: &Programmed) -> Vec<Artefac
 
 /// All that was selected as one text, each artefact under a comment that names its tool.
 pub(super) fn text(selection: &Selection, artefacts: &[Artefact]) -> String {
-    let selected = artefacts.iter().filter(|artefact| selection.has(artefact.kind));
-    selected.map(|artefact| format!("# {}\n{}", artefact.kind.tool(), artefact.text)).collect()
+    let selected = selected(selection, artefacts);
+    selected.map(|artefact| format!("# {}\n{}", artefact.tool(), artefact.text)).collect()
+}
+
+/// Those that were asked for.
+pub(super) fn selected<'a>(
+    selection: &Selection,
+    artefacts: &'a [Artefact],
+) -> impl Iterator<Item = &'a Artefact> {
+    artefacts.iter().filter(|artefact| selection.has(artefact.kind))
+}
+
+impl Artefact {
+    /// Whose input it is.
+    pub(super) fn tool(&self) -> &'static str {
+        self.kind.tool()
+    }
+
+    pub(super) fn is_routes(&self) -> bool {
+        self.kind == Kind::Routes
+    }
 }
 
 impl Selection {

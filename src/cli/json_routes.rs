@@ -44,7 +44,7 @@ struct RouteRecord {
 /// [`Provenance`] for machines.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-enum Reason {
+pub(super) enum Reason {
     Endpoint { endpoint: String },
     FloatingIp { endpoint: String },
     OwnBlock { pool: String },
@@ -55,7 +55,7 @@ enum Reason {
 }
 
 #[derive(Serialize)]
-struct HeldBackRecord {
+pub(super) struct HeldBackRecord {
     destination: String,
     of: String,
     why: String,
@@ -97,7 +97,7 @@ fn route(wanted: &WantedRoute) -> RouteRecord {
     }
 }
 
-fn reason(provenance: &Provenance) -> Reason {
+pub(super) fn reason(provenance: &Provenance) -> Reason {
     match provenance {
         Provenance::Endpoint(endpoint) => Reason::Endpoint { endpoint: endpoint.to_string() },
         Provenance::FloatingIp(endpoint) => Reason::FloatingIp { endpoint: endpoint.to_string() },
@@ -123,6 +123,11 @@ fn way_name(way: Way) -> &'static str {
         Way::Plain => "plain",
         Way::IpipOff => "ipip-off",
     }
+}
+
+/// Of all families.
+pub(super) fn held_back(wanted: &RouteSet) -> Vec<HeldBackRecord> {
+    wanted.held_back.iter().map(record).collect()
 }
 
 fn record(held: &HeldBack) -> HeldBackRecord {

@@ -11,7 +11,7 @@ use crate::system::enforcer::ApplyError;
 use crate::system::ipsets::Ipsets;
 use crate::system::iptables::{Backend, Iptables, detect};
 use crate::system::kernel::tables_of;
-use crate::system::routes::{Found, MainTable, RoutesError};
+use crate::system::routes::{Found, MainTable, RoutesError, lacks_module};
 use crate::system::tool::{ToolError, Tools};
 
 /// Runs to the end what waits for tools.
@@ -51,6 +51,11 @@ pub(super) fn programmed(config: &Config) -> Result<Programmed, Failure> {
 /// The main table of this network namespace, its permanent neighbours and interfaces.
 pub(super) fn found_routes() -> Result<Found, Failure> {
     MainTable::open().and_then(|mut table| table.read()).map_err(|error| routes_refusal(&error))
+}
+
+/// Why there can be no tunnel, as far as that is known without making one; None where it could be.
+pub(super) fn lacks_ipip() -> Result<Option<String>, Failure> {
+    wait(async { Ok(lacks_module(&Tools::default()).await.map(|error| error.to_string())) })
 }
 
 /// Why the kernel could not be read or written, with what to do.

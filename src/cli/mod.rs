@@ -20,6 +20,7 @@ mod explanation;
 mod golden;
 mod init;
 mod json;
+mod json_changes;
 mod json_routes;
 mod kernel;
 mod log;

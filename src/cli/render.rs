@@ -1,5 +1,7 @@
 //! `felix-rs render`: the dry run. Prints the plan that `run` would carry out on a kernel that has nothing of ours.
 
+mod against;
+
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
@@ -14,7 +16,7 @@ use crate::datastore::Place;
 use crate::model::{Code, Diagnostic, IpVersion, Severity};
 use crate::routes::{Told, Uplinks};
 use crate::rules::CompileError;
-use crate::sync::{Desired, routes};
+use crate::sync::Desired;
 use crate::system::routes::Found;
 use crate::verdict::check::{Checked, check};
 
@@ -52,7 +54,7 @@ pub(super) struct Arguments {
     #[arg(long, requires = "golden")]
     update: bool,
     /// Print only what would change of what is programmed now, in this network namespace; exits 1 where something would
-    #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["golden", "format"])]
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with = "golden")]
     against: Option<Against>,
     /// First hold the chains against the policy, packet by packet; exits 1 with a packet where they differ
     #[arg(long)]
@@ -99,7 +101,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     info!("resources are decoded");
     diagnostics.extend(source::not_ready(&datastore, pipeline.readiness()));
     if let Some(found) = &found {
-        look(&mut pipeline, found);
+        against::look(&mut pipeline, found);
     }
     let desired = pipeline.desired().map(|desired| desired.restricted_to(&arguments.ip_version.versions()));
     info!("chains are compiled");
@@ -112,22 +114,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     std::mem::forget(pipeline);
     diagnostics.extend(desired.as_ref().err().map(|error| refused(&host, error)));
     super::say(&report::for_stderr(&diagnostics));
-    let outcome =
-        desired.map_or(Ok(Outcome::Found), |desired| show(arguments, &desired, &config, found.as_ref()))?;
+    let outcome = desired.map_or(Ok(Outcome::Found), |desired| show(arguments, &desired, &config, found))?;
     Ok(if report::has_errors(&diagnostics) { Outcome::Found } else { outcome })
-}
-
-/// Takes the interfaces and the routers of others from the kernel: which routes are others' is known only when ours are.
-fn look(pipeline: &mut Pipeline, found: &Found) {
-    let mut uplinks =
-        Uplinks { links: found.links.values().cloned().collect(), complete: true, gateways: Vec::new() };
-    pipeline.see(uplinks.clone());
-    let desired = pipeline.desired();
-    if let Some(routes) = desired.ok().and_then(|desired| desired.routes) {
-        let hosts = &pipeline.policy().host_addresses;
-        uplinks.gateways = routes::gateways(&found.programmed, &routes.ownership, hosts);
-        pipeline.see(uplinks);
-    }
 }
 
 /// There are no chains for this host.
@@ -173,21 +161,11 @@ fn show(
     arguments: &Arguments,
     desired: &Desired,
     config: &Config,
-    found: Option<&Found>,
+    found: Option<Found>,
 ) -> Result<Outcome, Failure> {
     let selection = arguments.selection();
     if let Some(Against::Kernel) = arguments.against {
-        let mut artefacts = artefact::changes(desired, &kernel::programmed(config)?);
-        if let (Some(found), Some(wanted)) = (found, &desired.routes) {
-            let plan = routes::plan(wanted, &found.programmed);
-            let withheld: String =
-                plan.withheld().iter().map(|withheld| format!("note: not made: {withheld}\n")).collect();
-            super::say(&withheld);
-            artefacts.extend(artefact::route_changes(&plan));
-        }
-        let changes = artefact::text(&selection, &artefacts);
-        super::print(&changes)?;
-        return Ok(if changes.is_empty() { Outcome::Clean } else { Outcome::Found });
+        return against::show(desired, config, found, &selection, arguments.format);
     }
     match (&arguments.golden, arguments.format) {
         (Some(directory), _) => {

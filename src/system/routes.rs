@@ -31,7 +31,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 
 pub use changes::{Change, Changes};
 pub use error::RoutesError;
-pub use tunnel::{correct_checksums, prepare};
+pub use tunnel::{correct_checksums, lacks_module, prepare};
 
 use super::links::wire as links;
 use super::netlink::{Channel, Message};

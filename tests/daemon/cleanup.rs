@@ -1,4 +1,4 @@
-//! What a person asks of a host by commands, when its daemon has ended.
+//! What a person asks of a host by commands, when its daemon has settled or ended.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,6 +12,7 @@ pub const CASES: &[Case] = &[
     ("cleanup::routes_go_first", routes_go_first),
     ("cleanup::what_fails_keeps_nothing_else", what_fails_keeps_nothing_else),
     ("cleanup::what_parameters_say", what_parameters_say),
+    ("cleanup::compared_on_a_kernel_without_ipip", compared_on_a_kernel_without_ipip),
 ];
 
 /// A host that its daemon has made, and left.
@@ -131,4 +132,55 @@ fn what_parameters_say(backend: Backend) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// The daemon has settled, and so there is nothing to do, for whoever asks in which form.
+fn compared_on_a_kernel_without_ipip(backend: Backend) -> Verdict {
+    let lab = Lab::bare(backend)?;
+    lab.put("all", &(network("Always") + NET1 + LABELLED + &endpoints("net1")))?;
+    let host = lab.world.host(0);
+    if host.run(&["ip", "link", "show", "tunl0"], "").is_ok() {
+        println!("this kernel has IP in IP");
+        return Ok(());
+    }
+    let daemon = lab.daemon(0)?;
+    until(|| match daemon.readiness()? {
+        (200, text) if text.contains("of which 1 are withheld") => Ok(()),
+        (_, text) => Err(text),
+    })?;
+    host.ip("link set calic down\n")?;
+    let compare = format!(
+        "render --datastore {} --host calico-01 --set IptablesBackend={} --against kernel --table routes",
+        lab.source().display(),
+        backend.name()
+    );
+    until(|| {
+        let text = said(&lab, &format!("{compare} 2>&1"))?;
+        let notes =
+            ["note: no IP in IP: ", "192.168.42.0/24: this kernel has no IP in IP", "calic is not up"];
+        let is_change =
+            |line: &str| ["# ", "ip ", "modprobe ", "exit "].iter().any(|word| line.starts_with(word));
+        match notes.iter().all(|note| text.contains(note)) && !text.lines().any(is_change) {
+            true => Ok(()),
+            false => Err(text),
+        }
+    })?;
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&lab, &format!("{compare} --format json"))?).map_err(|e| e.to_string())?;
+    let counts = ["changes", "held_back", "withheld"].map(|list| json[list].as_array().map_or(0, Vec::len));
+    if counts != [0, 2, 1] || json["withheld"][0]["why"] != "no-ipip" {
+        return Err(json.to_string());
+    }
+    drop(daemon);
+    host.ip("route del blackhole 192.168.41.0/24\n")?;
+    let text = said(&lab, &format!("{compare} --format json"))?;
+    let text = text.strip_suffix("exit 1\n").ok_or("a difference is none")?;
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let line = &json["changes"][0]["input"][0];
+    match (line["text"].as_str(), line["because"]["kind"].as_str()) {
+        (Some("ip route replace blackhole 192.168.41.0/24 proto 80 metric 1024"), Some("own-block")) => {
+            Ok(())
+        }
+        _ => Err(json.to_string()),
+    }
 }

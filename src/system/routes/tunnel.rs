@@ -20,6 +20,11 @@ pub async fn prepare(tools: &Tools) {
     }
 }
 
+/// Why the module can't be loaded, without loading it. One that is built in, or loaded, counts as one that can.
+pub async fn lacks_module(tools: &Tools) -> Option<ToolError> {
+    tools.ask("modprobe", &["--dry-run", "ipip"]).await.err()
+}
+
 /// Has the host compute checksums where the kernel would have the hardware do it wrongly (reference §10.5).
 ///
 /// # Errors

@@ -96,7 +96,7 @@ use std::sync::Arc;
 
 use config::{Config, ConfigProblem, InvalidObjects, Resolved, Source};
 use datastore::Event;
-use model::{Catalog, Diagnostic, Effect, IpVersion, Readiness};
+use model::{Catalog, Diagnostic, Effect, IpVersion, Readiness, ResourceId, Update};
 use policy::{Calc, HostPolicy, Settings, lint};
 use routes::{RouteSet, Uplinks};
 use rules::{CompileError, Compiler};
@@ -118,6 +118,8 @@ pub struct Pipeline {
     uplinks: Uplinks,
     /// As last made.
     routes: Option<Arc<RouteSet>>,
+    /// What `routes` are made of has changed since.
+    reroute: bool,
 }
 
 impl Pipeline {
@@ -135,6 +137,7 @@ impl Pipeline {
             compiler: Compiler::default(),
             uplinks: Uplinks::default(),
             routes: None,
+            reroute: true,
         }
     }
 
@@ -147,12 +150,14 @@ impl Pipeline {
     pub fn take(&mut self, event: &Event) {
         for update in self.catalog.take(event) {
             self.reconfigure |= model::configures(&self.host, &update);
+            self.reroute |= reroutes(&update);
             self.calc.apply(update);
         }
     }
 
     /// Takes note of what is known of the host's interfaces; at first nothing is.
     pub fn see(&mut self, uplinks: Uplinks) {
+        self.reroute |= self.uplinks != uplinks;
         self.uplinks = uplinks;
     }
 
@@ -170,11 +175,13 @@ impl Pipeline {
         let rulesets = versions
             .map(|version| self.compiler.compile(policy, config, version))
             .collect::<Result<_, _>>()?;
-        let routes = routes::desired(policy, &self.uplinks, config);
-        let same = self.routes.take().filter(|before| **before == routes);
-        let routes = same.unwrap_or_else(|| Arc::new(routes));
-        self.routes = Some(Arc::clone(&routes));
-        Ok(Desired { rulesets, insert_mode: config.chain_insert_mode, routes: Some(routes) })
+        let insert_mode = config.chain_insert_mode;
+        if std::mem::take(&mut self.reroute) {
+            let routes = routes::desired(policy, &self.uplinks, config);
+            let same = self.routes.take().filter(|before| **before == routes);
+            self.routes = same.or_else(|| Some(Arc::new(routes)));
+        }
+        Ok(Desired { rulesets, insert_mode, routes: self.routes.clone() })
     }
 
     /// What the host must enforce, as of the last [`Pipeline::desired`].
@@ -216,7 +223,89 @@ impl Pipeline {
         let stored = model::configuration(&self.host, self.catalog.resources());
         let Resolved { config, etcd: _, values: _, problems } =
             Config::resolve(&[self.sources.as_slice(), &stored].concat());
+        self.reroute |= self.config != config;
         self.config = config;
         self.problems = problems;
+    }
+}
+
+/// Whether routes may be others after the update. They are no business of policies, whose changes must not wait for them.
+fn reroutes(update: &Update) -> bool {
+    let id = match update {
+        Update::Put(resource) => resource.id(),
+        Update::Delete(id) => id.clone(),
+    };
+    match id {
+        ResourceId::WorkloadEndpoint(_)
+        | ResourceId::IpPool(_)
+        | ResourceId::Node(_)
+        | ResourceId::BlockAffinity(_)
+        | ResourceId::IpamBlock(_) => true,
+        // Configuration is compared when it is resolved.
+        ResourceId::Config(_) | ResourceId::ClusterInformation(_) => false,
+        ResourceId::Tier(_)
+        | ResourceId::Policy(_)
+        | ResourceId::Profile(_)
+        | ResourceId::NetworkSet(_)
+        | ResourceId::HostEndpoint(_)
+        | ResourceId::Ready => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datastore::yaml;
+
+    /// Each may change routes, or may not.
+    const STEPS: [(&str, bool); 9] = [
+        ("kind: IPPool\nmetadata: {name: p}\nspec: {cidr: 10.0.0.0/16, ipipMode: Never}", true),
+        ("kind: Node\nmetadata: {name: a}\nspec: {bgp: {ipv4Address: 172.16.0.1/24}}", true),
+        ("kind: Node\nmetadata: {name: b}\nspec: {bgp: {ipv4Address: 172.16.0.2/24}}", true),
+        ("kind: IPAMBlock\nmetadata: {name: one}\nspec: {cidr: 10.0.0.0/26, affinity: 'host:a'}", true),
+        (
+            "kind: BlockAffinity\nmetadata: {name: two}\nspec: {cidr: 10.0.0.64/26, node: b, state: confirmed}",
+            true,
+        ),
+        (
+            "kind: WorkloadEndpoint\nmetadata: {namespace: default}\nspec: {node: a, orchestrator: k8s, pod: web, \
+             endpoint: eth0, interfaceName: cali1, ipNetworks: [10.0.0.1/32]}",
+            true,
+        ),
+        ("kind: GlobalNetworkPolicy\nmetadata: {name: p}\nspec: {selector: all()}", false),
+        ("kind: FelixConfiguration\nmetadata: {name: default}\nspec: {logPrefix: said}", true),
+        ("kind: FelixConfiguration\nmetadata: {name: default}\nspec: {logPrefix: said}", false),
+    ];
+
+    fn take(pipeline: &mut Pipeline, number: usize, document: &str) {
+        let text = format!("apiVersion: projectcalico.org/v3\n{document}\n");
+        for event in yaml::parse(&format!("{number}.yaml").as_str().into(), &text.into()).into_events() {
+            pipeline.take(&event);
+        }
+    }
+
+    #[test]
+    fn routes_are_made_anew_only_of_what_they_are_made_of() {
+        let mut pipeline = Pipeline::new("a".into(), Vec::new());
+        let routes = |pipeline: &mut Pipeline| pipeline.desired().unwrap().routes.unwrap();
+        routes(&mut pipeline);
+        for (at, (document, expected)) in STEPS.iter().enumerate() {
+            take(&mut pipeline, at, document);
+            pipeline.configure();
+            assert_eq!(pipeline.reroute, *expected, "{document}");
+            let mut anew = Pipeline::new("a".into(), Vec::new());
+            for (number, (document, _)) in STEPS.iter().enumerate().take(at + 1) {
+                take(&mut anew, number, document);
+            }
+            assert_eq!(routes(&mut pipeline), routes(&mut anew), "{document}");
+        }
+        assert_eq!(routes(&mut pipeline).routes.len(), 3);
+        let uplinks = Uplinks { complete: true, ..Uplinks::default() };
+        for (expected, number) in [(true, 1), (false, 1)] {
+            pipeline.see(uplinks.clone());
+            assert_eq!(pipeline.reroute, expected);
+            // All interfaces are known, and there is none.
+            assert_eq!(routes(&mut pipeline).routes.len(), number);
+        }
     }
 }

@@ -12,13 +12,14 @@ use crate::world::{HOSTS, World};
 
 pub struct Lab {
     pub world: World,
+    pub backend: Backend,
     scratch: TempDir,
 }
 
 impl Lab {
-    pub fn new() -> Result<Self, String> {
+    pub fn new(backend: Backend) -> Result<Self, String> {
         let scratch = tempfile::tempdir().map_err(|e| format!("a scratch folder: {e}"))?;
-        let lab = Self { world: World::new()?, scratch };
+        let lab = Self { world: World::new()?, backend, scratch };
         fs::create_dir(lab.source()).map_err(|e| format!("manifests: {e}"))?;
         Ok(lab)
     }
@@ -54,7 +55,7 @@ impl Lab {
     fn settings(&self, number: usize) -> Settings {
         Settings {
             host: HOSTS[number],
-            backend: Backend::Nft,
+            backend: self.backend,
             datastore: self.source().display().to_string(),
             environment: vec![],
             scratch: self.scratch.path().to_owned(),

@@ -12,6 +12,7 @@ mod capture;
 mod daemon;
 mod evidence;
 mod guest;
+mod iperf;
 mod lab;
 mod manifests;
 #[path = "../daemon/netns.rs"]

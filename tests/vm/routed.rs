@@ -7,8 +7,9 @@ use crate::capture::Capture;
 use crate::evidence;
 use crate::lab::Lab;
 use crate::manifests::{POLICY, network, pool};
+use crate::netns::Backend;
 use crate::probe::{self, Answer};
-use crate::throughput::{self, Path};
+use crate::throughput;
 use crate::world::{CABLES, Mode, TUNNEL_MTU, UPLINK, container_address, host_address, tunnel_of_block};
 use crate::{Case, Verdict};
 
@@ -19,7 +20,7 @@ pub const CASES: &[Case] = &[
 
 /// The field report from its beginning to its figures, on daemons that live through it.
 fn modes_change_under_a_connection() -> Verdict {
-    let lab = Lab::new()?;
+    let lab = Lab::new(Backend::Nft)?;
     // The daemon is to load it.
     lab.world.host(0).run(&["modprobe", "-r", "ipip"], "")?;
     lab.put("network", &network())?;
@@ -35,9 +36,7 @@ fn modes_change_under_a_connection() -> Verdict {
     probe::answer_in(lab.world.container(0)).map_err(failed)?;
     let port = probe::TCP_PORTS[0];
     let mut stream = probe::connection(lab.world.container(1), container_address(0), port).map_err(failed)?;
-    // An imitated processor says nothing of what a real one would carry: every path must work, and the figures are for
-    // people.
-    let mut paths = vec![host_to_host(&lab)?];
+    let mut paths = vec![throughput::host_to_host(&lab)?];
     for mode in [Mode::Plain, Mode::Tunnel] {
         lab.put("pool", &pool(mode))?;
         until(|| evidence::routes(&lab.world, mode))?;
@@ -46,28 +45,14 @@ fn modes_change_under_a_connection() -> Verdict {
             return Err(format!("the connection does not go on in {mode:?} mode"));
         }
         evidence::wire(&lab.world, mode)?;
-        paths.push(between_containers(&lab, mode)?);
+        paths.push(throughput::between_containers(&lab, mode)?);
     }
     println!("{}", throughput::table(&paths));
     Ok(())
 }
 
-fn host_to_host(lab: &Lab) -> Result<Path, String> {
-    let measured = throughput::measure(lab.world.host(0), lab.world.host(1), host_address(0))?;
-    Ok(Path { name: "host to host", measured })
-}
-
-fn between_containers(lab: &Lab, mode: Mode) -> Result<Path, String> {
-    let name = match mode {
-        Mode::Plain => "containers, plain",
-        Mode::Tunnel => "containers, tunnel",
-    };
-    let [server, client] = [lab.world.container(0), lab.world.container(1)];
-    Ok(Path { name, measured: throughput::measure(server, client, container_address(0))? })
-}
-
 fn a_tunnel_that_others_would_change_or_use() -> Verdict {
-    let lab = Lab::new()?;
+    let lab = Lab::new(Backend::Nft)?;
     lab.put("network", &(network() + POLICY))?;
     lab.put("pool", &pool(Mode::Tunnel))?;
     let _daemon = lab.daemon()?;

@@ -94,6 +94,7 @@ mod tests {
             device: device.map(Into::into),
             metric: 0,
             onlink: false,
+            hops: Vec::new(),
             mtu: None,
             source: None,
         }

@@ -43,8 +43,8 @@ pub(super) struct Arguments {
     /// A parameter, as in `--set LogPrefix=drop`; may be repeated, and beats every other source
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
-    /// An interface of the host that routes may lead through, as in `--uplink eth0=10.0.0.5/24,mtu=1500,via=10.0.0.1`; may be
-    /// repeated
+    /// An interface of the host that routes may lead through, as in `--uplink eth0=10.0.0.5/24,mtu=1500,via=10.0.0.1`, with
+    /// `to=NETWORK[@ROUTER]` for a route that somebody has made; may be repeated
     #[arg(long = "uplink", value_name = "NAME=ADDRESS/LENGTH", conflicts_with = "against")]
     uplinks: Vec<Told>,
     /// Compare with an earlier run, a file a part and family; a difference is printed and exits 1

@@ -235,6 +235,7 @@ impl Keeper {
             touched,
             unsettled: std::mem::take(&mut self.unsettled),
             counted: BTreeSet::new(),
+            failed: BTreeSet::new(),
         };
         let mut plan = routes::plan(wanted, &found.programmed);
         // Whoever makes a route that we give way to, or takes it away again, undoes nothing of ours.
@@ -269,6 +270,10 @@ impl Keeper {
         account: &mut Account,
     ) {
         let object = object(step);
+        // An old route stays until the one that is to come instead is there.
+        if round.failed.contains(&object) {
+            return;
+        }
         let may_be_done = round.counted.contains(&object);
         if let Some(until) = self.truces.stands(&object, round.now).filter(|_| !may_be_done) {
             account.look_by(until);
@@ -280,17 +285,20 @@ impl Keeper {
                 account.truces.extend(self.truces.round(object.clone(), step, &found.programmed, round.now));
             }
         }
-        self.do_step(step, object, table, found, account);
+        if !self.do_step(step, table, found, account) {
+            self.unsettled.insert(object.clone());
+            round.failed.insert(object);
+        }
     }
 
+    /// Whether it is done.
     fn do_step(
         &mut self,
         step: &RouteStep,
-        object: Object,
         table: &mut MainTable,
         found: &mut Found,
         account: &mut Account,
-    ) {
+    ) -> bool {
         let result = table.carry_out(step, found);
         debug!(
             writes = true,
@@ -302,14 +310,15 @@ impl Keeper {
             Ok(Done::Made) => {
                 account.made += 1;
                 found.programmed.take(step);
+                true
             }
             Ok(Done::Vanished) => {
                 account.vanished = true;
-                self.unsettled.insert(object);
+                false
             }
             Err(error) => {
                 account.refuse(&error);
-                self.unsettled.insert(object);
+                false
             }
         }
     }
@@ -379,6 +388,8 @@ struct Round<'a> {
     unsettled: BTreeSet<Object>,
     /// Of these it was noted that somebody has undone them.
     counted: BTreeSet<Object>,
+    /// They were refused, or their interface went.
+    failed: BTreeSet<Object>,
 }
 
 impl Round<'_> {

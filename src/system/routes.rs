@@ -162,7 +162,8 @@ impl MainTable {
                     mtu: Some(device.mtu),
                     addresses: Vec::new(),
                 };
-                (device.index, ReadLink { link, mtu: device.mtu })
+                let is_ipip = links::kind(message.payload) == Some(ARPHRD_TUNNEL);
+                (device.index, ReadLink { link, mtu: device.mtu, is_ipip })
             })
         })?;
         let ask = RouteNetlinkMessage::GetAddress(AddressMessage::default());
@@ -234,6 +235,7 @@ impl MainTable {
 struct ReadLink {
     link: Link,
     mtu: u32,
+    is_ipip: bool,
 }
 
 /// The route with its interfaces' names. None where one of them is not known.
@@ -252,15 +254,21 @@ fn named(told: wire::Told, links: &BTreeMap<u32, ReadLink>) -> Option<KernelRout
 }
 
 fn tunnel(links: &BTreeMap<u32, ReadLink>) -> ProgrammedTunnel {
-    let Some(ReadLink { link, mtu }) = links.values().find(|read| &*read.link.name == TUNNEL) else {
+    let Some(ReadLink { link, mtu, is_ipip }) = links.values().find(|read| &*read.link.name == TUNNEL) else {
         return ProgrammedTunnel::Absent;
     };
+    if !is_ipip {
+        return ProgrammedTunnel::Foreign;
+    }
     let addresses = link.addresses.iter().filter_map(|net| match net {
         IpNet::V4(net) => Some(*net),
         IpNet::V6(_) => None,
     });
     ProgrammedTunnel::There { up: link.up, mtu: *mtu, addresses: addresses.collect() }
 }
+
+/// The kind of interface that carries IPv4 in IPv4 (`linux/if_arp.h`).
+const ARPHRD_TUNNEL: u16 = 768;
 
 const ENOENT: i32 = 2;
 const ESRCH: i32 = 3;

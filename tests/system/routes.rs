@@ -27,6 +27,7 @@ pub const CASES: &[Case] = &[
     ("routes::a_refusal_says_why", a_refusal_says_why),
     ("routes::ten_thousand", ten_thousand),
     ("routes::a_tunnel_or_why_there_is_none", a_tunnel),
+    ("routes::a_tunnel_of_another_kind", a_tunnel_of_another_kind),
     ("routes::changes_of_others_are_heard", changes_of_others),
     ("routes::the_way_to_an_address", the_way_to_an_address),
 ];
@@ -361,6 +362,24 @@ fn a_tunnel() -> Verdict {
     let found = table.read().map_err(|error| error.to_string())?;
     let addresses = [address.into()].into_iter().collect();
     is(&found.programmed.tunnel, &ProgrammedTunnel::There { up: true, mtu: 1440, addresses })
+}
+
+/// It is somebody's, and gets neither an address nor routes.
+fn a_tunnel_of_another_kind() -> Verdict {
+    ip(HOST)?;
+    let mut table = table()?;
+    if table.read().map_err(|error| error.to_string())?.programmed.tunnel == ProgrammedTunnel::Absent {
+        ip("link add tunl0 type veth peer name other\n")?;
+    } else {
+        ip("link set tunl0 name tunl7\nlink add tunl0 type veth peer name other\n")?;
+    }
+    let found = table.read().map_err(|error| error.to_string())?;
+    is(&found.programmed.tunnel, &ProgrammedTunnel::Foreign)?;
+    let address = Some(Ipv4Addr::new(10, 0, 0, 60));
+    let mut wanted = RouteSet { tunnel: Some(Tunnel { mtu: Some(1440), address }), ..nothing() };
+    let target = Target::Via { gateway: [172, 16, 0, 2].into(), device: Some("tunl0".into()), onlink: true };
+    put(&mut wanted, "10.0.1.0/26", target, |_| {});
+    is(&make(&mut table, &wanted)?, &0)
 }
 
 fn changes_of_others() -> Verdict {

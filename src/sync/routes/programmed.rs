@@ -68,6 +68,8 @@ pub enum ProgrammedTunnel {
     Absent,
     /// The kernel has no IP in IP, which was tried.
     Impossible,
+    /// Somebody's interface of another kind has the name.
+    Foreign,
     There {
         up: bool,
         mtu: u32,

@@ -108,7 +108,11 @@ fn obstacle(
         Target::Several(hops) => hops.iter().any(|hop| &*hop.device == TUNNEL),
         Target::Blackhole | Target::Link(_) => false,
     };
-    (by_tunnel && programmed.tunnel == ProgrammedTunnel::Impossible).then_some(WithheldFor::NoTunnel)
+    let is_possible = match programmed.tunnel {
+        ProgrammedTunnel::Absent | ProgrammedTunnel::There { .. } => true,
+        ProgrammedTunnel::Impossible | ProgrammedTunnel::Foreign => false,
+    };
+    (by_tunnel && !is_possible).then_some(WithheldFor::NoTunnel)
 }
 
 /// Whoever made the interface may have made the route, and tells us in a moment.

@@ -119,7 +119,7 @@ impl fmt::Display for Withheld {
                     Protocol(*protocol)
                 )
             }
-            WithheldFor::NoTunnel => write!(f, "{destination}: this kernel has no IP in IP"),
+            WithheldFor::NoTunnel => write!(f, "{destination}: there can be no tunnel"),
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn steps(wanted: &RouteSet, programmed: &ProgrammedRoutes) -> (Vec<Ro
     }
     let none = BTreeSet::new();
     let (there, addresses) = match &programmed.tunnel {
-        ProgrammedTunnel::Impossible => return (Vec::new(), Vec::new()),
+        ProgrammedTunnel::Impossible | ProgrammedTunnel::Foreign => return (Vec::new(), Vec::new()),
         ProgrammedTunnel::Absent => (None, &none),
         ProgrammedTunnel::There { up, mtu, addresses } => (Some((*up, *mtu)), addresses),
     };

@@ -156,6 +156,11 @@ pub(in crate::system) fn plain_index(payload: &[u8]) -> Option<u32> {
     (payload.first() == Some(&0)).then(|| u32_at(payload, 4)).flatten()
 }
 
+/// What kind of interface is told of, `ARPHRD_…`.
+pub(in crate::system) fn kind(payload: &[u8]) -> Option<u16> {
+    payload.get(2..4)?.try_into().ok().map(u16::from_ne_bytes)
+}
+
 /// An interface as it is told.
 ///
 /// None for parts of an interface, such as the events of a wireless one: those have no MTU.

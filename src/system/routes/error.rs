@@ -2,6 +2,7 @@
 
 use std::{fmt, io};
 
+use crate::routes::TUNNEL;
 use crate::sync::routes::RouteStep;
 use crate::system::netlink::Refusal;
 
@@ -18,6 +19,8 @@ pub enum RoutesError {
     Refused { step: String, source: io::Error, said: Option<String> },
     /// The kernel has no IP in IP.
     NoIpip { source: io::Error },
+    /// Another kind of interface has the tunnel's name.
+    ForeignTunnel,
 }
 
 impl RoutesError {
@@ -38,6 +41,7 @@ impl RoutesError {
                 "run as root, with CAP_NET_ADMIN; routes of IPv6 need net.ipv6.conf.*.disable_ipv6=0"
             }
             Self::Refused { .. } => "the command, by hand, is refused for the same reason; it is tried again",
+            Self::ForeignTunnel => "rename or delete it: `ip -d link show tunl0` shows what it is",
             Self::NoIpip { .. } => {
                 "load the module ipip, or use a kernel that has it; IpInIpEnabled=false does without"
             }
@@ -56,6 +60,7 @@ impl fmt::Display for RoutesError {
                 said.as_ref().map_or(Ok(()), |said| write!(f, " ({said})"))
             }
             Self::NoIpip { source } => write!(f, "this kernel has no IP in IP: {source}"),
+            Self::ForeignTunnel => write!(f, "{TUNNEL} is there, and is no IP in IP tunnel"),
         }
     }
 }
@@ -67,7 +72,7 @@ impl std::error::Error for RoutesError {
             | Self::Unlisted { what: _, source }
             | Self::Refused { step: _, source, said: _ }
             | Self::NoIpip { source } => Some(source),
-            Self::Restless { what: _ } => None,
+            Self::Restless { what: _ } | Self::ForeignTunnel => None,
         }
     }
 }

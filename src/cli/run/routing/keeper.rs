@@ -74,7 +74,7 @@ pub(super) struct Account {
     pub(super) withheld: Vec<Withheld>,
     pub(super) held_back: Vec<HeldBack>,
     /// Why there is no tunnel, although one is wanted.
-    pub(super) no_ipip: Option<String>,
+    pub(super) no_tunnel: Option<String>,
     /// For people: who keeps changing what.
     pub(super) truces: Vec<String>,
     /// When to look again.
@@ -192,7 +192,7 @@ impl Keeper {
         account.read = Some(started.elapsed());
         found.programmed.given.clone_from(&self.given);
         match found.programmed.tunnel {
-            ProgrammedTunnel::There { .. } => self.no_ipip = None,
+            ProgrammedTunnel::There { .. } | ProgrammedTunnel::Foreign => self.no_ipip = None,
             ProgrammedTunnel::Absent if self.no_ipip.is_some() => {
                 found.programmed.tunnel = ProgrammedTunnel::Impossible;
             }
@@ -255,9 +255,17 @@ impl Keeper {
             self.take_step(step, table, found, &mut round, account);
         }
         account.withheld = plan.withheld().to_vec();
-        account.no_ipip = self.no_ipip.clone().filter(|_| wanted.tunnel.is_some());
+        account.no_tunnel = wanted.tunnel.as_ref().and_then(|_| self.why_no_tunnel(found));
         self.correct_checksums(wanted, found, account.read.is_some());
         self.truces.end(round.now);
+    }
+
+    fn why_no_tunnel(&self, found: &Found) -> Option<String> {
+        match found.programmed.tunnel {
+            ProgrammedTunnel::There { .. } | ProgrammedTunnel::Absent => None,
+            ProgrammedTunnel::Impossible => self.no_ipip.clone(),
+            ProgrammedTunnel::Foreign => Some(with_help(&RoutesError::ForeignTunnel)),
+        }
     }
 
     /// Does a step, unless others are to have their way for a while.

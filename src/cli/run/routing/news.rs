@@ -24,7 +24,7 @@ pub(super) struct News {
     failure: Option<(String, bool)>,
     withheld: BTreeSet<String>,
     held_back: BTreeSet<String>,
-    no_ipip: Option<String>,
+    no_tunnel: Option<String>,
 }
 
 impl News {
@@ -37,7 +37,7 @@ impl News {
             failure: None,
             withheld: BTreeSet::new(),
             held_back: BTreeSet::new(),
-            no_ipip: None,
+            no_tunnel: None,
         }
     }
 
@@ -55,7 +55,7 @@ impl News {
             wanted,
             withheld,
             held_back,
-            no_ipip,
+            no_tunnel,
             truces,
             next: _,
         } = account;
@@ -80,7 +80,7 @@ impl News {
         metrics.routes.set(count(wanted.saturating_sub(withheld.len() + refused)));
         metrics.routes_withheld.set(count(withheld.len()));
         metrics.routes_held_back.set(count(held_back.len()));
-        self.no_tunnel(no_ipip);
+        self.say_no_tunnel(no_tunnel);
         let others = withheld.iter().filter(|one| matches!(one.why, WithheldFor::Writer { .. }));
         self.withhold(others.map(ToString::to_string).collect());
         // That an interface is down is the state of its endpoint, which is told of elsewhere.
@@ -133,11 +133,11 @@ impl News {
         self.shared.with_health(|health| health.say(ROUTES, report));
     }
 
-    fn no_tunnel(&mut self, why: Option<String>) {
-        if let Some(why) = why.as_ref().filter(|_| self.no_ipip != why) {
+    fn say_no_tunnel(&mut self, why: Option<String>) {
+        if let Some(why) = why.as_ref().filter(|_| self.no_tunnel != why) {
             warn!("{why}; what would lead through the tunnel is not made, and all else is");
         }
-        self.no_ipip = why;
+        self.no_tunnel = why;
     }
 
     /// Says which routes of ours others stand in the way of, where that is new.

@@ -360,6 +360,7 @@ fn the_tunnel_is_made_and_put_right() {
         ),
         ("not wanted and not there", auto(), ProgrammedTunnel::Absent, ""),
         ("impossible", full(), ProgrammedTunnel::Impossible, ""),
+        ("somebody's", full(), ProgrammedTunnel::Foreign, ""),
     ] {
         let programmed = ProgrammedRoutes { tunnel: is, ..ProgrammedRoutes::default() };
         assert_eq!(carried_out(&set, &programmed), expected, "{what}");
@@ -394,5 +395,5 @@ fn the_tunnel_comes_before_its_routes_and_goes_after_them() {
     has = ProgrammedRoutes { tunnel: ProgrammedTunnel::Impossible, ..ProgrammedRoutes::default() };
     let changes = plan(&set, &has);
     assert!(changes.is_empty());
-    assert_eq!(changes.withheld()[0].to_string(), "10.0.1.0/26: this kernel has no IP in IP");
+    assert_eq!(changes.withheld()[0].to_string(), "10.0.1.0/26: there can be no tunnel");
 }

@@ -230,7 +230,7 @@ impl Pipeline {
 }
 
 /// Whether routes may be others after the update. They are no business of policies, whose changes must not wait for them.
-fn reroutes(update: &Update) -> bool {
+pub(crate) fn reroutes(update: &Update) -> bool {
     let id = match update {
         Update::Put(resource) => resource.id(),
         Update::Delete(id) => id.clone(),

@@ -1,5 +1,7 @@
 //! `felix-rs check`: everything that is wrong with manifests, or looks so.
 
+mod routes;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -70,6 +72,7 @@ fn nothing_wrong(datastore: &Datastore, events: &[Event]) -> &'static str {
 fn diagnose(datastore: &Datastore, events: &[Event], given: &Given) -> Vec<Diagnostic> {
     let (catalog, each) = one_by_one(events);
     let mut diagnostics = lint::lint(catalog.resources());
+    diagnostics.extend(routes::missing(&catalog, &given.sources));
     catalog.illustrate(&mut diagnostics);
     diagnostics.extend(each);
     diagnostics.extend(source::not_ready(datastore, model::readiness(&catalog)));

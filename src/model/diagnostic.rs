@@ -45,6 +45,8 @@ pub enum Code {
     UnknownLabel,
     LogOnly,
     NeverMatches,
+    /// Addresses that no route leads to, whatever interfaces a host has.
+    NoRoute,
     /// What this version reads and does not enforce.
     NotImplemented,
     InvalidConfig,
@@ -104,6 +106,7 @@ impl Code {
             Self::UnknownLabel => "unknown-label",
             Self::LogOnly => "log-only",
             Self::NeverMatches => "never-matches",
+            Self::NoRoute => "no-route",
             Self::NotImplemented => "not-implemented",
             Self::InvalidConfig => "invalid-config",
             Self::Uncompilable => "uncompilable",

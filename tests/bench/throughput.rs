@@ -3,7 +3,7 @@
 //! Two hosts joined by a cable, a container on each, and iperf3 between: host to host, and container to container without
 //! and with IP in IP, with policies of 0, 100 and 1,000 rules in force before the one that lets pass; each with segments as
 //! the interfaces allow and with the report's `-M 1440`; by a link shaped to 2 Gbit/s, as the report's was, and by one that
-//! is not. Every round takes each path once, for a second, in another order; what is told are medians, and ratios to host
+//! is not. Every round takes each path once, in another order; what is told are medians, and ratios to host
 //! to host in the same run.
 //!
 //! All of it is in namespaces made for it. Where the kernel has no IP in IP (or has it not loaded: loading it would give
@@ -141,20 +141,22 @@ fn measure(asked: &Asked, backend: Backend, modes: &[Mode]) -> Verdict {
     let daemons = site.daemons()?;
     site.wait_until_in_force()?;
     let links = site.links(asked)?;
-    let paths = Path::all(modes);
+    let paths = Path::all(modes, asked.in_guest);
     // By link, then by path.
     let mut measured = vec![vec![Vec::new(); paths.len()]; links.len()];
     for round in 0..asked.rounds {
         for at in order(links.len(), round) {
-            site.connect(links[at])?;
+            let (link, seconds) = (links[at], asked.seconds(links[at]));
+            site.connect(link)?;
             for number in order(paths.len(), round) {
-                measured[at][number].push(site.measure(paths[number], round)?);
+                measured[at][number].push(site.measure(paths[number], round, seconds)?);
             }
         }
     }
     drop(daemons);
     for (link, measured) in links.iter().zip(&measured) {
-        let heading = format!("{link}; {}; medians of {} rounds", backend.name(), asked.rounds);
+        let (name, rounds, seconds) = (backend.name(), asked.rounds, asked.seconds(*link));
+        let heading = format!("{link}; {name}; medians of {rounds} rounds of {seconds} s");
         println!("{heading}\n\n{}", report::of(*link, &paths, measured));
     }
     Ok(())

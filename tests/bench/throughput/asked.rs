@@ -1,5 +1,6 @@
 //! The arguments: which parts are wanted.
 
+use crate::link::Link;
 use crate::netns::Backend;
 
 /// In the guest, it is told by this that it is there.
@@ -51,5 +52,13 @@ impl Asked {
             // The guest is slow in all that is not measured.
             rounds: rounds.unwrap_or(if in_guest { 3 } else { 5 }),
         })
+    }
+
+    /// How long each path is measured in a round. On a slow link of slow processors connections need longer to begin.
+    pub fn seconds(&self, link: Link) -> u32 {
+        match link {
+            Link::Shaped(_) if self.in_guest => 2,
+            Link::Shaped(_) | Link::Unshaped => 1,
+        }
     }
 }

@@ -25,11 +25,14 @@ pub enum Way {
 }
 
 impl Path {
-    pub fn all(modes: &[Mode]) -> Vec<Self> {
+    /// What a daemon alone costs the hosts is seen on a real processor, if on any.
+    pub fn all(modes: &[Mode], in_guest: bool) -> Vec<Self> {
         let containers = modes.iter().flat_map(|&mode| RULES.map(|rules| Way::Containers { mode, rules }));
-        let ways: Vec<Way> = [Way::Bare, Way::Hosts].into_iter().chain(containers).collect();
+        let ways: Vec<Way> = [Way::Hosts].into_iter().chain(containers).collect();
         let segments = [None, Some(TUNNEL_MTU)];
-        segments.into_iter().flat_map(|segment| ways.iter().map(move |&way| Self { way, segment })).collect()
+        let paths = segments.iter().flat_map(|&segment| ways.iter().map(move |&way| Self { way, segment }));
+        let bare = (!in_guest).then_some(Self { way: Way::Bare, segment: None });
+        bare.into_iter().chain(paths).collect()
     }
 }
 

@@ -85,6 +85,9 @@ fn main() -> ExitCode {
 }
 
 fn start(asked: &Asked, arguments: &[String]) -> Verdict {
+    if !asked.in_guest {
+        println!("{}", machine::others()?);
+    }
     if asked.here || asked.in_guest {
         in_namespaces(arguments)?;
     }

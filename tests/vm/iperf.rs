@@ -58,7 +58,7 @@ fn measured(said: &Value, busy: f64) -> Option<Measured> {
 
 /// How long the processors have worked since the machine began: for programs, for the kernel, and for interrupts, hard
 /// and soft.
-fn busy_seconds() -> Result<f64, String> {
+pub fn busy_seconds() -> Result<f64, String> {
     let text = fs::read_to_string("/proc/stat").map_err(|e| format!("/proc/stat: {e}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("cpu ")).ok_or("/proc/stat: no processors")?;
     let ticks: Vec<u64> = line.split_ascii_whitespace().map_while(|word| word.parse().ok()).collect();

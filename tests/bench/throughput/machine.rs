@@ -1,6 +1,12 @@
 //! What the figures were taken on.
 
-use std::fs;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use crate::iperf;
+
+/// What others may take of a processor, at most, for the figures to be those of the network.
+const OTHERS: f64 = 0.1;
 
 pub fn description(in_guest: bool) -> Result<String, String> {
     let release = read("/proc/sys/kernel/osrelease")?;
@@ -19,6 +25,15 @@ pub fn description(in_guest: bool) -> Result<String, String> {
         (false, false) => "on bare metal",
     };
     Ok(format!("Linux {}, {count} × {model}, {place}\n", release.trim()))
+}
+
+/// What others do here, before anything is measured: they change the figures, the guest's above all.
+pub fn others() -> Result<String, String> {
+    let (began, before) = (Instant::now(), iperf::busy_seconds()?);
+    thread::sleep(Duration::from_secs(2));
+    let busy = (iperf::busy_seconds()? - before) / began.elapsed().as_secs_f64();
+    let verdict = if busy > OTHERS { "too many: measure again where it is quiet" } else { "few enough" };
+    Ok(format!("Processors busy with other things: {busy:.2}, {verdict}\n"))
 }
 
 /// KVM offers a guest its clock.

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::daemon::{Daemon, Mark, READY};
-use crate::lab::{Lab, difference};
+use crate::lab::{Lab, difference, until};
 use crate::manifests::{LABELLED, NET1, endpoints};
 use crate::netns::Backend;
 use crate::probe::Answer::{Blocked, Passes};
@@ -81,10 +81,10 @@ fn nothing_is_written_before_all_is_read(backend: Backend) -> Verdict {
     daemon.hear_of(mark, READY)?;
     lab.change(std::slice::from_mut(&mut daemon), |lab| lab.remove("all"))?;
     lab.expect("nothing is declared", &[("a", "c", Icmp, Blocked)])?;
-    match daemon.readiness()? {
+    until(|| match daemon.readiness()? {
         (200, _) => Ok(()),
         (status, text) => Err(format!("not ready: {status} {text}")),
-    }
+    })
 }
 
 fn a_lost_source_changes_nothing(backend: Backend) -> Verdict {
@@ -100,10 +100,10 @@ fn a_lost_source_changes_nothing(backend: Backend) -> Verdict {
     thread::sleep(Duration::from_millis(500));
     lab.until(0, &before)?;
     lab.expect("the source is lost", &rows(Passes))?;
-    match daemon.readiness()? {
-        (200, text) if text.contains("lost") => {}
-        (status, text) => return Err(format!("a lost source: {status} {text}")),
-    }
+    until(|| match daemon.readiness()? {
+        (200, text) if text.contains("lost") => Ok(()),
+        (status, text) => Err(format!("a lost source: {status} {text}")),
+    })?;
 
     // An empty directory says that there is nothing.
     let empty = |lab: &Lab| fs::create_dir(lab.source()).map_err(|e| e.to_string());

@@ -75,8 +75,8 @@ fn beside_a_step_that_is_refused(backend: Backend) -> Verdict {
         daemon.hear_of(Mark::default(), "this kernel has no IP in IP")?;
     }
     quarrel(&lab, &mut daemon, Mark::default(), 4)?;
-    match daemon.readiness()? {
+    until(|| match daemon.readiness()? {
         (200, text) if text.contains("refuses") => Ok(()),
         other => Err(format!("{other:?}")),
-    }
+    })
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::daemon::Daemon;
-use crate::lab::Lab;
+use crate::lab::{Lab, until};
 use crate::manifests::{LABELLED, NET1, endpoints, policy};
 use crate::netns::Backend;
 use crate::probe::Answer::{Blocked, Passes};
@@ -57,9 +57,10 @@ fn one_policy_is_closed_alone(backend: Backend) -> Verdict {
     }
     // Its chain in each family.
     expect_refused(&daemon, 2.0)?;
-    if daemon.readiness()?.0 != 200 {
-        return Err(format!("not ready: {:?}", daemon.readiness()));
-    }
+    until(|| match daemon.readiness()? {
+        (200, _) => Ok(()),
+        (status, text) => Err(format!("not ready: {status} {text}")),
+    })?;
 
     lab.put("bad", &bad_policy(80))?;
     daemon.hear_of(heard, "is no longer refused")?;

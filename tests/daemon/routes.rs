@@ -247,10 +247,13 @@ fn a_kernel_without_ipip(backend: Backend) -> Verdict {
         5.0.. => Ok(()),
         looks => Err(format!("{looks} looks")),
     })?;
-    let again = daemon.lines(heard).iter().filter(|line| line.to_string().contains("no IP in IP")).count();
-    match (again, daemon.readiness()?) {
-        (0, (200, text)) if text.contains("of which 1 are withheld") => Ok(()),
+    until(|| match daemon.readiness()? {
+        (200, text) if text.contains("of which 1 are withheld") => Ok(()),
         other => Err(format!("{other:?}")),
+    })?;
+    match daemon.lines(heard).iter().filter(|line| line.to_string().contains("no IP in IP")).count() {
+        0 => Ok(()),
+        again => Err(format!("said {again} times more")),
     }
 }
 

@@ -69,10 +69,11 @@ fn expect_metric(daemon: &Daemon, name: &str, good: impl Fn(f64) -> bool) -> Ver
 }
 
 fn expect_readiness(daemon: &Daemon, wanted: u16, part: &str) -> Verdict {
-    match daemon.readiness()? {
+    // Routes come a moment after chains.
+    until(|| match daemon.readiness()? {
         (status, text) if status == wanted && text.contains(part) => Ok(()),
         (status, text) => Err(format!("{wanted}, {part}: {status} {text}")),
-    }
+    })
 }
 
 /// The field report replayed: two hosts, and one place where everything is written.
